@@ -1,0 +1,100 @@
+"""Reading bodies: the right media type, decoded, within limits of size and time."""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator
+
+from fastapi import Request
+
+from gateway.errors import ContentTooLarge, MalformedRequest, Text, UnsupportedMediaType
+
+_PIECE = 1024 * 1024
+
+
+def media_type_of(request: Request, *allowed: str) -> str:
+    """The body's media type without parameters; raises ``UnsupportedMediaType`` unless it is allowed."""
+    given, _, parameters = request.headers.get("content-type", "").partition(";")
+    media_type = given.strip().lower()
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if media_type not in allowed or charset not in {"", "utf-8", "utf8"}:
+        names = ", ".join(allowed)
+        raise UnsupportedMediaType(
+            Text(f"Chỉ nhận {names} (UTF-8).", f"This route takes {names} (UTF-8)."),
+            extra={"accepted": list(allowed)},
+        )
+    return media_type
+
+
+async def pieces(request: Request, most: int, seconds: float) -> AsyncIterator[bytes]:
+    """The body in pieces, inflated if it is gzip.
+
+    Raises ``ContentTooLarge`` past ``most`` bytes (as sent, or inflated), ``MalformedRequest`` for a damaged
+    gzip stream or when a MiB, or the rest, does not come within ``seconds``.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"identity", "gzip"}:
+        raise UnsupportedMediaType(
+            Text("Chỉ nhận Content-Encoding gzip hoặc không nén.", "Content-Encoding must be gzip or absent.")
+        )
+    inflater = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+    size = 0
+    async for sent in _as_sent(request, seconds):
+        for piece in _inflated(inflater, sent) if inflater else (sent,):
+            size += len(piece)
+            if size > most:
+                raise ContentTooLarge(
+                    Text(f"Nội dung vượt quá {most} byte.", f"The body is larger than {most} bytes.")
+                )
+            yield piece
+    if inflater is not None and not inflater.eof:
+        raise _damaged()
+
+
+async def _as_sent(request: Request, seconds: float) -> AsyncIterator[bytes]:
+    stream = request.stream()
+    loop = asyncio.get_running_loop()
+    deadline, since = loop.time() + seconds, 0
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline):
+                sent = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise MalformedRequest(
+                Text("Nội dung được gửi quá chậm.", "The body was sent too slowly.")
+            ) from None
+        since += len(sent)
+        if since >= _PIECE:
+            deadline, since = loop.time() + seconds, 0
+        yield sent
+
+
+def _inflated(inflater: "zlib._Decompress", sent: bytes) -> list[bytes]:
+    """Pieces of at most 1 MiB, so that a bomb is met one piece at a time."""
+    found = []
+    try:
+        while sent:
+            if inflater.eof:
+                raise _damaged()
+            found.append(inflater.decompress(sent, _PIECE))
+            sent = inflater.unconsumed_tail or inflater.unused_data
+            if len(found) > 1100:  # more than a thousandfold: no report is like that
+                raise _damaged()
+    except zlib.error:
+        raise _damaged() from None
+    return found
+
+
+def _damaged() -> MalformedRequest:
+    return MalformedRequest(Text("Dữ liệu gzip bị hỏng.", "The gzip stream is damaged."))
+
+
+async def read_body(request: Request, most: int, seconds: float) -> bytes:
+    """The whole body, within its limits; refused at once where the length is declared."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > most:
+        raise ContentTooLarge(
+            Text(f"Nội dung vượt quá {most} byte.", f"The body is larger than {most} bytes.")
+        )
+    return b"".join([piece async for piece in pieces(request, most, seconds)])

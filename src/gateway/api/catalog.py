@@ -1,0 +1,236 @@
+"""Routes of the catalogue: forms, code lists, agencies. Reading needs any token, changing ``catalog:write``."""
+
+from datetime import date
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel
+
+from gateway.access.tokens import Caller
+from gateway.api.body import media_type_of, read_body
+from gateway.api.deps import AnyCaller, Editor, Gateway, GatewayParts, NewestCatalogue, Today
+from gateway.api.json import Json
+from gateway.api.lists import Cursor, Limit, from_cursor, page
+from gateway.api.shapes import problems
+from gateway.api.subtree import covers
+from gateway.domain.agency import Agency, Level
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.codelist import CodeList
+from gateway.domain.form import Form, FormDocument
+from gateway.domain.schema import example, json_schema, template_csv
+from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
+from gateway.flow.load import amend
+from gateway.flow.read import parse_json
+
+router = APIRouter(prefix="/v1", tags=["catalogue"])
+
+_MOST_BYTES = 4 * 1024 * 1024
+
+
+class AgencyPage(BaseModel):
+    """A page of agencies, by code."""
+
+    items: list[Agency]
+    next: str | None
+
+
+class FormPage(BaseModel):
+    """A page of forms, by code."""
+
+    items: list[FormDocument]
+    next: str | None
+
+
+def _form(catalogue: Catalogue, code: str, today: date) -> Form:
+    versions = catalogue.forms.get(code)
+    if not versions:
+        raise NotFound(Text("Không có biểu mẫu này.", "There is no such form."))
+    return catalogue.form_on(code, today) or versions[-1]
+
+
+def _version(catalogue: Catalogue, code: str, number: int) -> Form:
+    form = catalogue.form_version(code, number)
+    if form is None:
+        raise NotFound(Text("Không có phiên bản biểu mẫu này.", "There is no such form version."))
+    return form
+
+
+def _document(document: BaseModel) -> Response:
+    return Json(document.model_dump())
+
+
+@router.get("/forms", response_model=FormPage, responses=problems(400, 401))
+async def list_forms(
+    catalogue: NewestCatalogue, _: AnyCaller, today: Today, limit: Limit, cursor: Cursor = None
+) -> Response:
+    """Every form, in the version of today."""
+    after = from_cursor(cursor, 1)[0] if cursor else ""
+    codes = sorted(code for code in catalogue.forms if code > after)[:limit]
+    items = [_form(catalogue, code, today).document.model_dump() for code in codes]
+    return Json(page(items, limit, codes[-1] if codes else ""))
+
+
+@router.get("/forms/{code}", response_model=FormDocument, responses=problems(401, 404))
+async def read_form(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
+    """A form, in the version of today."""
+    return _document(_form(catalogue, code, today).document)
+
+
+Version = Annotated[int, Path(ge=1, le=999)]
+
+
+@router.get("/forms/{code}/versions/{version}", response_model=FormDocument, responses=problems(401, 404))
+async def read_version(code: str, version: Version, catalogue: NewestCatalogue, _: AnyCaller) -> Response:
+    """One version of a form."""
+    return _document(_version(catalogue, code, version).document)
+
+
+@router.get("/forms/{code}/schema", responses=problems(401, 404))
+async def read_schema(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
+    """The JSON Schema of a report of this form."""
+    form = _form(catalogue, code, today)
+    return Json(json_schema(form, catalogue.codes_of(form, today)))
+
+
+@router.get("/forms/{code}/example", responses=problems(401, 404))
+async def read_example(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
+    """A report of this form to start from."""
+    form = _form(catalogue, code, today)
+    return Json(example(form, catalogue.codes_of(form, today)))
+
+
+@router.get(
+    "/forms/{code}/template.csv",
+    response_class=Response,
+    responses={200: {"content": {"text/csv": {}}}, **problems(401, 404)},
+)
+async def read_template(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
+    """The form's columns as the first line of a CSV file."""
+    return Response(template_csv(_form(catalogue, code, today)), media_type="text/csv; charset=utf-8")
+
+
+def _whole_country(caller: Caller) -> None:
+    if caller.agency is not None:
+        raise Forbidden(
+            Text(
+                "Chỉ cấp trung ương được đổi danh mục dùng chung.", "Only a client of the whole country may."
+            )
+        )
+
+
+async def _amend(gateway: Gateway, caller: Caller, kind: str, document: dict[str, Any]) -> Catalogue:
+    current = await gateway.catalogues.newest()
+    async with gateway.engine.begin() as connection:
+        await amend(connection, current, [("", kind, document)], caller.client)
+    return await gateway.catalogues.newest()
+
+
+async def _body(request: Request, **named: object) -> dict[str, Any]:
+    """A document whose names agree with the address."""
+    media_type_of(request, "application/json")
+    value = parse_json(await read_body(request, _MOST_BYTES, 30))
+    if not isinstance(value, dict):
+        raise MalformedRequest(
+            Text("Nội dung phải là một đối tượng JSON.", "The body must be a JSON object.")
+        )
+    for name, expected in named.items():
+        if value.setdefault(name, expected) != expected:
+            message = Text("Không khớp với địa chỉ.", "Does not agree with the address.")
+            raise MalformedRequest(message, errors=[Place(f"/{name}", message)])
+    return value
+
+
+def _takes(model: type[BaseModel]) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+_WRITE = problems(400, 401, 403, 404, 409, 413, 415, 422)
+
+
+@router.put(
+    "/forms/{code}/versions/{version}",
+    response_model=FormDocument,
+    openapi_extra=_takes(FormDocument),
+    responses=_WRITE,
+)
+async def put_form(
+    code: str, version: Version, request: Request, gateway: GatewayParts, caller: Editor
+) -> Response:
+    """Add a form version, or change one that no report uses yet."""
+    _whole_country(caller)
+    document = await _body(request, code=code, version=version)
+    return _document(_version(await _amend(gateway, caller, "form", document), code, version).document)
+
+
+@router.get("/codelists/{id}", response_model=CodeList, responses=problems(401, 404))
+async def read_codelist(id: str, catalogue: NewestCatalogue, _: AnyCaller) -> Response:
+    """A code list with all its codes, closed ones included."""
+    codelist = catalogue.codelists.get(id)
+    if codelist is None:
+        raise NotFound()
+    return _document(codelist)
+
+
+@router.put("/codelists/{id}", response_model=CodeList, openapi_extra=_takes(CodeList), responses=_WRITE)
+async def put_codelist(id: str, request: Request, gateway: GatewayParts, caller: Editor) -> Response:
+    """Replace a code list. Codes are closed by ``valid_to``, never removed."""
+    _whole_country(caller)
+    document = await _body(request, id=id)
+    return _document((await _amend(gateway, caller, "codelist", document)).codelists[id])
+
+
+@router.get("/agencies", response_model=AgencyPage, responses=problems(400, 401, 404))
+async def list_agencies(
+    catalogue: NewestCatalogue,
+    _: AnyCaller,
+    today: Today,
+    limit: Limit,
+    cursor: Cursor = None,
+    under: Annotated[str | None, Query(description="Only this agency and those below it.")] = None,
+    level: Level | None = None,
+    at: Annotated[date | None, Query(description="As of this day; today if absent.")] = None,
+) -> Response:
+    """Agencies that exist on a day, by code."""
+    day = at or today
+    hierarchy = catalogue.agencies.on(day)
+    if under is not None and under not in catalogue.agencies:
+        raise NotFound(Text("Không có cơ quan này.", "There is no such agency."))
+    codes = hierarchy.parents if under is None else hierarchy.subtree(under)
+    after = from_cursor(cursor, 1)[0] if cursor else ""
+    found = [catalogue.agencies.at(code, day) for code in sorted(codes) if code > after]
+    chosen = [each for each in found if each is not None and level in {None, each.level}][:limit]
+    return Json(page([each.model_dump() for each in chosen], limit, chosen[-1].code if chosen else ""))
+
+
+@router.get("/agencies/{code}", response_model=Agency, responses=problems(401, 404))
+async def read_agency(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
+    """An agency by its code or an alias, as it is today or last was."""
+    canonical = catalogue.agencies.resolve(code)
+    if canonical is None:
+        raise NotFound(Text("Không có cơ quan này.", "There is no such agency."))
+    return _document(catalogue.agencies.latest(canonical, today))
+
+
+@router.put("/agencies/{code}", response_model=Agency, openapi_extra=_takes(Agency), responses=_WRITE)
+async def put_agency(
+    code: str,
+    request: Request,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Editor,
+    today: Today,
+) -> Response:
+    """Add an agency, or a version of one from ``valid_from`` on; what was known before stays on record."""
+    document = await _body(request, code=code)
+    if caller.agency is not None:
+        parent = document.get("parent")
+        known = code not in catalogue.agencies or covers(catalogue, caller, code, today)
+        if not known or code == caller.agency or not covers(catalogue, caller, str(parent), today):
+            raise Forbidden(
+                Text(
+                    "Chỉ được sửa cơ quan trực thuộc.", "Only agencies below the client's own may be changed."
+                )
+            )
+    changed = await _amend(gateway, caller, "agency", document)
+    return _document(changed.agencies.latest(code, today))

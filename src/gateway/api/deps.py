@@ -1,0 +1,121 @@
+"""What endpoints are given: the gateway's parts, and the caller with its rights checked."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import OAuth2
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.access.scopes import Scope
+from gateway.access.tokens import Caller, Tokens
+from gateway.api.problems import language_of
+from gateway.domain.calendar import civil_date
+from gateway.domain.catalogue import Catalogue
+from gateway.errors import Forbidden, Language, Text, Unauthenticated
+from gateway.flow.load import Catalogues
+from gateway.flow.receive import Intake
+from gateway.keys import Keys
+from gateway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The parts of a running gateway that endpoints use."""
+
+    settings: Settings
+    engine: AsyncEngine
+    keys: Keys
+    tokens: Tokens
+    catalogues: Catalogues
+    intake: Intake
+
+
+def _gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def _language(request: Request) -> Language:
+    return language_of(request.headers.get("accept-language"))
+
+
+def today() -> date:
+    """Today in Viet Nam."""
+    return civil_date(datetime.now(UTC))
+
+
+GatewayParts = Annotated[Gateway, Depends(_gateway)]
+Spoken = Annotated[Language, Depends(_language)]
+Today = Annotated[date, Depends(today)]
+
+
+async def _catalogue(gateway: GatewayParts) -> Catalogue:
+    return await gateway.catalogues.newest()
+
+
+NewestCatalogue = Annotated[Catalogue, Depends(_catalogue)]
+
+SCOPE_WORDS = {
+    Scope.reports_write: "push, correct and withdraw reports",
+    Scope.reports_read: "read reports, their bytes, history and receipts",
+    Scope.reports_review: "return reports of agencies below",
+    Scope.reports_relay: "forward reports of other gateways",
+    Scope.reports_import: "import history",
+    Scope.aggregates_read: "pull aggregates and observations",
+    Scope.catalog_write: "change forms, code lists, agencies and regimes",
+    Scope.operations: "see and steer connectors and deliveries",
+    Scope.clients_write: "manage API clients",
+}
+
+_oauth = OAuth2(
+    scheme_name="client credentials",
+    description="OAuth 2.0 client credentials: `POST /oauth/token` with HTTP Basic.",
+    flows={
+        "clientCredentials": {  # type: ignore[arg-type]
+            "tokenUrl": "/oauth/token",
+            "scopes": {scope.value: words for scope, words in SCOPE_WORDS.items()},
+        }
+    },
+    auto_error=False,
+)
+
+
+async def _caller(
+    request: Request, gateway: GatewayParts, given: Annotated[str | None, Depends(_oauth)]
+) -> Caller:
+    scheme, _, token = (given or "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated(
+            Text("Cần token: Authorization: Bearer …", "A token is needed: Authorization: Bearer …")
+        )
+    return gateway.tokens.verify(token.strip())
+
+
+AnyCaller = Annotated[Caller, Depends(_caller)]
+
+
+def holder(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
+    """A dependency that gives the caller if it holds a scope, and refuses otherwise."""
+
+    async def check(caller: AnyCaller) -> Caller:
+        if scope not in caller.scopes:
+            raise Forbidden(
+                Text(f"Client không có quyền {scope}.", f"The client does not hold scope {scope}."),
+                extra={"scope": scope.value},
+            )
+        return caller
+
+    check.__annotations__["caller"] = AnyCaller
+    check.required_scope = scope  # type: ignore[attr-defined]  # read by the matrix of rights in the tests
+    return check
+
+
+Writer = Annotated[Caller, Depends(holder(Scope.reports_write))]
+Reader = Annotated[Caller, Depends(holder(Scope.reports_read))]
+Reviewer = Annotated[Caller, Depends(holder(Scope.reports_review))]
+Puller = Annotated[Caller, Depends(holder(Scope.aggregates_read))]
+Editor = Annotated[Caller, Depends(holder(Scope.catalog_write))]
+Operator = Annotated[Caller, Depends(holder(Scope.operations))]

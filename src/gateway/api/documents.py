@@ -1,0 +1,85 @@
+"""The OpenAPI document and its pages, readable without internet."""
+
+from pathlib import Path
+from typing import Any
+
+import fastapi_offline
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+
+from gateway.api.shapes import PUSHED
+from gateway.domain.report import Submission
+
+_STATIC = Path(fastapi_offline.__file__).parent / "static"
+
+DESCRIPTION = """
+Local reporting systems of ministries and provinces push standardized reports; the gateway checks each against
+its form, stores it for good, forwards it upstream until it is acknowledged, and serves aggregates that are
+right at every moment.
+
+**Start:** get a token (`POST /oauth/token`), look at a form (`GET /v1/forms/TTHC_06A`), try a report without
+storing it (`POST /v1/reports/validate`), push it (`POST /v1/reports`), see it counted (`GET /v1/aggregates`).
+
+**Errors** are `application/problem+json` (RFC 9457) with a stable `type`, in Vietnamese or English by
+`Accept-Language`; every wrong place is named at once. **Numbers** are exact: decimals keep every digit, and
+JSON is strict (no NaN, no duplicate keys, no numbers in strings). **Times** are RFC 3339 in UTC; dates are
+civil dates in Asia/Ho_Chi_Minh.
+"""
+
+
+def install_documents(app: FastAPI) -> None:
+    """Serve ``/docs`` from local files and put into the document what routes that read raw bodies take."""
+    app.mount("/docs/static", StaticFiles(directory=_STATIC), name="docs")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        root = request.scope.get("root_path", "")
+        return get_swagger_ui_html(
+            openapi_url=f"{root}/openapi.json",
+            title=app.title,
+            swagger_js_url=f"{root}/docs/static/swagger-ui-bundle.js",
+            swagger_css_url=f"{root}/docs/static/swagger-ui.css",
+            swagger_favicon_url=f"{root}/docs/static/favicon.png",
+        )
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+    )
+    components = document.setdefault("components", {})
+    schema = Submission.model_json_schema(ref_template="#/components/schemas/{model}")
+    components["schemas"] |= schema.pop("$defs", {}) | {"Submission": schema | {"examples": [PUSHED]}}
+    components.setdefault("securitySchemes", {})["client secret"] = {
+        "type": "http",
+        "scheme": "basic",
+        "description": "A client's id and secret (`client_secret_basic`).",
+    }
+    _drop_generated_validation_errors(document)
+    return document
+
+
+def _drop_generated_validation_errors(document: dict[str, Any]) -> None:
+    """FastAPI promises 422 for wrong parameters; here those are 400 problems."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            answers = operation.get("responses", {})
+            content = answers.get("422", {}).get("content", {}).get("application/json", {})
+            if content.get("schema", {}).get("$ref", "").endswith("/HTTPValidationError"):
+                del answers["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)

@@ -1,0 +1,51 @@
+"""The outermost layer of every request: a request id, security headers, and an answer whatever happens."""
+
+import re
+
+import structlog
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uuid_utils.compat import uuid7
+
+from gateway.api.problems import unexpected
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+class Edge:
+    """ASGI middleware. A client's ``X-Request-Id`` is kept if it is a plain token, else one is made."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else str(uuid7())
+        scope["request_id"] = request_id
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started = False
+
+        async def send_marked(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"cache-control", b"no-store"),
+                ]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_marked)
+        except Exception as error:
+            if started:  # the client must not take half an answer for a whole one: break the connection
+                raise
+            answer = await unexpected(Request(scope), error)
+            await answer(scope, receive, send_marked)
+        finally:
+            structlog.contextvars.clear_contextvars()

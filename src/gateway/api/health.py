@@ -1,0 +1,53 @@
+"""Routes of operators' machines: alive, ready."""
+
+import shutil
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from gateway.api.deps import GatewayParts
+from gateway.api.json import Json
+from gateway.db.engine import is_outage
+from gateway.db.migrate import is_current
+
+router = APIRouter(tags=["operating"])
+
+_LEAST_DISK_BYTES = 256 * 1024 * 1024
+
+
+class Health(BaseModel):
+    """The process is alive."""
+
+    status: str
+
+
+class Readiness(BaseModel):
+    """Whether each thing the gateway needs is there."""
+
+    status: str
+    checks: dict[str, bool]
+
+
+@router.get("/healthz", response_model=Health)
+async def healthz() -> Response:
+    """Whether the process is alive."""
+    return Json({"status": "alive"})
+
+
+@router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
+async def readyz(gateway: GatewayParts) -> Response:
+    """Whether the gateway can take reports: database reachable, migrated, disk not full."""
+    checks = {"database": False, "migrations": False, "disk": False}
+    try:
+        async with gateway.engine.connect() as connection:
+            await connection.execute(sa.text("SELECT 1"))
+            checks["database"] = True
+        checks["migrations"] = await is_current(gateway.engine)
+    except Exception as error:
+        if not is_outage(error):
+            raise
+    place = gateway.settings.data_dir
+    checks["disk"] = shutil.disk_usage(place if place.exists() else "/").free > _LEAST_DISK_BYTES
+    ready = all(checks.values())
+    return Json({"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503)

@@ -1,0 +1,112 @@
+"""Problems (RFC 9457): the one place that knows what a refusal looks like as HTTP."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from gateway import errors
+from gateway.db.engine import is_outage
+from gateway.domain.exact import encode
+from gateway.errors import GatewayError, Language, Place, Text
+
+PROBLEM = "application/problem+json"
+TYPES = "urn:report-gateway:problem:"
+"""Problem types are names, not addresses: they stay the same on every installation and offline."""
+
+log = structlog.get_logger()
+
+
+def language_of(accept: str | None) -> Language:
+    """Vietnamese, unless English is asked for before it (RFC 9110, 12.5.4)."""
+    weights: dict[str, float] = {}
+    for part in (accept or "").split(","):
+        name, _, parameters = part.strip().partition(";")
+        try:
+            weight = float(parameters.strip().removeprefix("q=") or 1)
+        except ValueError:
+            weight = 0
+        weights.setdefault(name.strip().lower().partition("-")[0], weight)
+    return "en" if weights.get("en", 0) > weights.get("vi", 0) else "vi"
+
+
+def problem(error: GatewayError, language: Language, request_id: str | None = None) -> dict[str, Any]:
+    """The body of a problem; never holds what was rejected."""
+    body: dict[str, Any] = {
+        "type": TYPES + error.slug,
+        "title": error.title.to(language),
+        "status": error.status,
+    }
+    if error.detail is not None:
+        body["detail"] = error.detail.to(language)
+    if request_id is not None:
+        body["instance"] = f"urn:request:{request_id}"
+    if error.errors:
+        body["errors"] = [
+            {"pointer": place.pointer, "message": place.message.to(language)} for place in error.errors
+        ]
+    return body | error.extra
+
+
+def respond(error: GatewayError, request: Request) -> Response:
+    headers: dict[str, str] = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="report gateway"'
+    language = language_of(request.headers.get("accept-language"))
+    body = problem(error, language, request.scope.get("request_id"))
+    return Response(encode(body), error.status, headers, PROBLEM)
+
+
+_BY_STATUS: Mapping[int, type[GatewayError]] = {
+    400: errors.MalformedRequest,
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    413: errors.ContentTooLarge,
+    415: errors.UnsupportedMediaType,
+}
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)  # noqa: S101 - registered for nothing else
+    return respond(error, request)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    refusal = _BY_STATUS.get(error.status_code, errors.MalformedRequest)()
+    answer = respond(refusal, request)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _parameters(request: Request, error: Exception) -> Response:
+    """Wrong parameters or bodies of the small routes: a malformed request, without the values."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
+    places = [
+        Place(
+            ".".join(str(step) for step in fault["loc"][1:]) or str(fault["loc"][0]),
+            Text(f"Giá trị không hợp lệ: {fault['msg']}", str(fault["msg"])),
+        )
+        for fault in error.errors()
+    ]
+    return respond(errors.MalformedRequest(errors=places), request)
+
+
+async def unexpected(request: Request, error: Exception) -> Response:
+    """A database that is away is 503; anything else is our fault, told only to the log."""
+    if is_outage(error):
+        log.warning("database unavailable", reason=type(error).__name__)
+        return respond(errors.Unavailable(retry_after=2), request)
+    log.error("unexpected error", exc_info=error)
+    return respond(errors.InternalError(), request)
+
+
+def install_problems(app: FastAPI) -> None:
+    app.add_exception_handler(GatewayError, _refused)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _parameters)

@@ -1,0 +1,328 @@
+"""Routes of reporting systems: push, read, correct, return and withdraw reports."""
+
+import re
+from contextlib import aclosing
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from gateway.access.tokens import Caller
+from gateway.api.batch import lines, receive_batch
+from gateway.api.body import media_type_of, pieces, read_body
+from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue, Reader, Reviewer, Spoken, Today, Writer
+from gateway.api.json import Json
+from gateway.api.lists import Cursor, Limit, page, uuid_cursor
+from gateway.api.shapes import (
+    BATCH_BODY,
+    BATCH_LINES,
+    PUSH_BODY,
+    FullReport,
+    History,
+    Reason,
+    Rejection,
+    ReportAnswer,
+    ReportPage,
+    Validation,
+    problems,
+)
+from gateway.api.subtree import agencies_asked, require_covered
+from gateway.db.engine import driver
+from gateway.db.reading import (
+    KeptReport,
+    Wanted,
+    find_events,
+    find_payload,
+    find_report,
+    find_revisions,
+    list_reports,
+)
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.report import ReportKind, Status
+from gateway.errors import Forbidden, GatewayError, Language, MalformedRequest, NotFound, Place, Text
+from gateway.flow.judge import Push
+from gateway.flow.receive import Reply, check
+from gateway.flow.review import end_report
+from gateway.flow.show import decompress, ended, report_shown
+
+router = APIRouter(prefix="/v1/reports", tags=["reports"])
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def _push(
+    request: Request, caller: Caller, language: Language, body: bytes, media_type: str, route: str
+) -> Push:
+    keys = request.headers.getlist("idempotency-key")
+    if len(keys) > 1 or (keys and _KEY.fullmatch(keys[0]) is None):
+        message = Text(
+            "Idempotency-Key gồm 1–255 ký tự ASCII nhìn thấy được.",
+            "Idempotency-Key is 1 to 255 visible ASCII characters.",
+        )
+        raise MalformedRequest(message, errors=[Place("Idempotency-Key", message)])
+    return Push(
+        body,
+        media_type,
+        caller.client,
+        caller.agency,
+        language,
+        route,
+        request.scope.get("query_string", b"").decode("latin-1"),
+        keys[0] if keys else None,
+    )
+
+
+def _answer(reply: Reply) -> Response:
+    if isinstance(reply, GatewayError):
+        raise reply
+    headers = {"Location": reply.location} if reply.location else {}
+    if reply.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return Response(reply.body, reply.status, headers, reply.media_type)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=ReportAnswer,
+    openapi_extra=PUSH_BODY,
+    responses={
+        200: {"model": ReportAnswer, "description": "These bytes were kept before: that revision."},
+        422: {
+            "model": Rejection,
+            "description": "Refused by the form: every finding at once; kept, not counted.",
+        },
+        **problems(400, 401, 403, 404, 409, 413, 415, 500, 503),
+    },
+)
+async def submit(request: Request, gateway: GatewayParts, caller: Writer, language: Spoken) -> Response:
+    """Submit a report, or a new revision of one (`corrects`).
+
+    The answer is given after the report is safely stored. Send an `Idempotency-Key` and repeat the request
+    as often as needed: it is stored once, and the same answer comes back byte for byte.
+    """
+    media_type = media_type_of(request, "application/json")
+    settings = gateway.settings
+    body = await read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
+    push = _push(request, caller, language, body, media_type, "POST /v1/reports")
+    return _answer(await gateway.intake.receive(push))
+
+
+@router.post(
+    "/validate",
+    response_model=Validation,
+    openapi_extra=PUSH_BODY,
+    responses=problems(400, 401, 403, 404, 413, 415, 500, 503),
+)
+async def validate(request: Request, gateway: GatewayParts, caller: Writer, language: Spoken) -> Response:
+    """Say what would be found wrong with a report; nothing is stored."""
+    media_type = media_type_of(request, "application/json")
+    settings = gateway.settings
+    body = await read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
+    verdict = await check(
+        gateway.intake, _push(request, caller, language, body, media_type, "POST /v1/reports/validate")
+    )
+    findings = [finding.shown(language) for finding in verdict.findings]
+    return Json({"accepted": not verdict.refused, "findings": findings})
+
+
+@router.post(
+    "/batch",
+    openapi_extra=BATCH_BODY,
+    response_class=StreamingResponse,
+    responses={200: BATCH_LINES, **problems(400, 401, 403, 413, 415, 500, 503)},
+)
+async def submit_batch(request: Request, gateway: GatewayParts, caller: Writer, language: Spoken) -> Response:
+    """Submit up to 10,000 reports, one a line; each is stored or refused by itself.
+
+    The answer has one line for each, in order: what `POST /v1/reports` would have answered, with `line`. It
+    starts after the whole body was read and stored. With an `Idempotency-Key`, line n has the key `…/n`.
+    """
+    media_type_of(request, "application/x-ndjson")
+    settings = gateway.settings
+    pattern = _push(request, caller, language, b"", "application/json", "POST /v1/reports/batch")
+    sent = pieces(request, settings.max_batch_bytes, settings.body_timeout_seconds)
+    async with aclosing(lines(sent, settings.max_body_bytes)) as source:
+        spool = await receive_batch(gateway.intake, source, pattern)
+    return StreamingResponse(spool.read(), media_type="application/x-ndjson")
+
+
+async def _find(
+    gateway: Gateway, catalogue: Catalogue, caller: Caller, report: UUID, today: Today
+) -> KeptReport:
+    async with driver(gateway.engine) as connection:
+        kept = await find_report(connection, report, catalogue)
+    if kept is None:
+        raise NotFound()
+    require_covered(catalogue, caller, kept.head.agency, today)
+    return kept
+
+
+@router.get("", response_model=ReportPage, responses=problems(400, 401, 403, 404))
+async def list_(
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Reader,
+    language: Spoken,
+    today: Today,
+    limit: Limit,
+    cursor: Cursor = None,
+    agency: Annotated[str | None, Query(description="Exactly this agency.")] = None,
+    under: Annotated[str | None, Query(description="This agency and everything below it.")] = None,
+    form: str | None = None,
+    period: str | None = None,
+    kind: ReportKind | None = None,
+    status: Status | None = None,
+) -> Response:
+    """Reports of the subtree, newest first."""
+    number = None
+    if form is not None:
+        number = catalogue.form_ids.get(form)
+        if number is None:
+            raise NotFound(Text("Không có biểu mẫu này.", "There is no such form."))
+    wanted = Wanted(
+        agencies_asked(catalogue, caller, agency, under, today),
+        number,
+        period,
+        kind.value if kind else None,
+        status.value if status else None,
+        uuid_cursor(cursor),
+        limit,
+    )
+    async with driver(gateway.engine) as connection:
+        found = await list_reports(connection, wanted, catalogue)
+    items = [each.head.shown(language) for each in found]
+    return Json(page(items, limit, found[-1].head.id if found else ""))
+
+
+@router.get("/{report}", response_model=FullReport, responses=problems(401, 403, 404))
+async def read(
+    report: UUID,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Reader,
+    language: Spoken,
+    today: Today,
+) -> Response:
+    """One report with its rows."""
+    kept = await _find(gateway, catalogue, caller, report, today)
+    async with driver(gateway.engine) as connection:
+        return Json(await report_shown(connection, kept, catalogue, language))
+
+
+@router.get(
+    "/{report}/payload",
+    response_class=Response,
+    responses={200: {"content": {"application/json": {}}}, **problems(401, 403, 404)},
+)
+async def payload(
+    report: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Reader, today: Today
+) -> Response:
+    """The exact bytes that were pushed, in their media type."""
+    kept = await _find(gateway, catalogue, caller, report, today)
+    async with driver(gateway.engine) as connection:
+        found = await find_payload(connection, kept)
+    if found is None:
+        raise NotFound(Text("Nội dung đã hết thời hạn lưu.", "The bytes are past their retention."))
+    return Response(decompress(found[1]), media_type=found[0])
+
+
+@router.get("/{report}/history", response_model=History, responses=problems(401, 403, 404))
+async def history(
+    report: UUID,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Reader,
+    language: Spoken,
+    today: Today,
+) -> Response:
+    """Every kept revision of the report's key, oldest first, with what happened to each."""
+    kept = await _find(gateway, catalogue, caller, report, today)
+    async with driver(gateway.engine) as connection:
+        revisions = await find_revisions(connection, kept, catalogue)
+        events = await find_events(connection, [each.head.id for each in revisions])
+    items = [
+        each.head.shown(language)
+        | {
+            "reason": each.reason,
+            "ended": ended(events[each.head.id]),
+            "events": [
+                {"event": event.event, "at": event.at, "reason": event.reason}
+                for event in events[each.head.id]
+            ],
+        }
+        for each in revisions
+    ]
+    return Json({"items": items, "next": None})
+
+
+@router.get(
+    "/{report}/receipt",
+    response_class=Response,
+    responses={200: {"content": {"application/jose": {}}}, **problems(401, 403, 404)},
+)
+async def receipt(
+    report: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Reader, today: Today
+) -> Response:
+    """The signed proof of acceptance: a compact JWS, checked with `/.well-known/jwks.json`."""
+    kept = await _find(gateway, catalogue, caller, report, today)
+    if kept.head.receipt is None:
+        raise NotFound(Text("Báo cáo bị từ chối không có biên nhận.", "A rejected report has no receipt."))
+    return Response(kept.head.receipt, media_type="application/jose")
+
+
+@router.post(
+    "/{report}/return",
+    response_model=FullReport,
+    responses=problems(400, 401, 403, 404, 409),
+)
+async def return_(
+    report: UUID,
+    body: Reason,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Reviewer,
+    language: Spoken,
+    today: Today,
+) -> Response:
+    """Return a report to its sender, with a reason: it stops counting until it is corrected."""
+    kept = await _find(gateway, catalogue, caller, report, today)
+    if kept.head.agency == caller.agency:
+        raise Forbidden(
+            Text("Chỉ cấp trên mới được trả lại báo cáo.", "Only a level above may return a report.")
+        )
+    return await _end(gateway, catalogue, caller, kept, Status.returned, body.reason, language)
+
+
+@router.post(
+    "/{report}/withdraw",
+    response_model=FullReport,
+    responses=problems(400, 401, 403, 404, 409),
+)
+async def withdraw(
+    report: UUID,
+    body: Reason,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Writer,
+    language: Spoken,
+    today: Today,
+) -> Response:
+    """Withdraw a report, with a reason: it stops counting; a new one needs no `corrects`."""
+    kept = await _find(gateway, catalogue, caller, report, today)
+    return await _end(gateway, catalogue, caller, kept, Status.withdrawn, body.reason, language)
+
+
+async def _end(
+    gateway: Gateway,
+    catalogue: Catalogue,
+    caller: Caller,
+    kept: KeptReport,
+    status: Status,
+    reason: str,
+    language: Language,
+) -> Response:
+    changed = await end_report(gateway.engine, catalogue, kept.head.id, status, caller.client, reason)
+    async with driver(gateway.engine) as connection:
+        return Json(await report_shown(connection, changed, catalogue, language))

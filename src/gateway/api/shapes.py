@@ -1,0 +1,299 @@
+"""What bodies look like, for the OpenAPI document: shapes with real examples, and a problem for every error."""
+
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway import errors
+from gateway.api.problems import PROBLEM, problem
+from gateway.domain.document import Document
+from gateway.domain.form import Severity
+from gateway.domain.report import Nil, ReportKind, Status
+from gateway.errors import GatewayError, Place, Text
+
+PUSHED: dict[str, Any] = {
+    "form": "TTHC_06A",
+    "agency": "H26.18",
+    "period": "2026-Q3",
+    "rows": [
+        {
+            "sector": "LAND",
+            "received_total": 2400,
+            "received_online": 2280,
+            "received_offline": 105,
+            "carried_over": 15,
+            "resolved_total": 2375,
+            "resolved_early": 1750,
+            "resolved_on_time": 625,
+            "resolved_late": 0,
+            "pending_total": 25,
+            "pending_in_time": 25,
+            "pending_late": 0,
+        }
+    ],
+}
+_REPORT = "01998a3e-5f10-7c4e-9b1a-3d5f7a9c1e20"
+_SHA = "4b0f1f3c6f2a1f9d7f7a0f4e2a53c1d18e0b5a1d9d3f6c7b8a9e0f1d2c3b4a59"
+_WRONG_ROW = PUSHED["rows"][0] | {"received_total": 2401}
+WRONG = PUSHED | {"rows": [_WRONG_ROW]}
+ACCEPTED: dict[str, Any] = {
+    "id": _REPORT,
+    "status": "accepted",
+    "form": "TTHC_06A",
+    "form_version": 1,
+    "agency": "H26.18",
+    "period": "2026-Q3",
+    "kind": "own",
+    "revision": 1,
+    "corrects": None,
+    "received_at": "2026-09-20T02:15:08.114200Z",
+    "late": False,
+    "sha256": _SHA,
+    "findings": [],
+    "receipt": "eyJhbGciOiJFZDI1NTE5Iiwia2lkIjoi….eyJpc3MiOiJodHRwczovL2….c2lnbmF0dXJl…",
+}
+FINDING: dict[str, Any] = {
+    "rule": "R1",
+    "severity": "error",
+    "pointer": "/rows/0/received_total",
+    "row": {"sector": "LAND"},
+    "indicator": "received_total",
+    "expected": "2400",
+    "actual": "2401",
+    "difference": "1",
+    "message": "Cột (3) phải bằng tổng các cột (4), (5) và (6).",
+}
+
+
+class FindingShape(BaseModel):
+    """A complaint about a report. `expected`, `actual` and `difference` (actual − expected) are exact decimals
+    written as strings, given for rules of the shape `indicator == expression`."""
+
+    rule: str = Field(description="The rule's id, or the name of a built-in finding.")
+    severity: Severity
+    pointer: str = Field(description="JSON Pointer (RFC 6901) into the report.")
+    row: dict[str, str] | None = Field(description="The row, by its breakdowns.")
+    indicator: str | None
+    expected: str | None
+    actual: str | None
+    difference: str | None
+    message: str = Field(description="In Vietnamese or English, by `Accept-Language`.")
+
+
+class ReportAnswer(BaseModel):
+    """A report as the gateway took it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [ACCEPTED]})
+
+    id: UUID
+    status: Status
+    form: str
+    form_version: int
+    agency: str
+    period: str
+    kind: ReportKind
+    revision: int | None = Field(description="Counts the accepted revisions of the key; null when rejected.")
+    corrects: UUID | None
+    received_at: datetime
+    late: bool | None = Field(description="Received after 24:00 of the deadline; null when rejected.")
+    sha256: str = Field(description="Of the bytes pushed, after any Content-Encoding was removed.")
+    findings: list[FindingShape]
+    receipt: str | None = Field(description="The signed proof of acceptance, a compact JWS.")
+
+
+class Ended(BaseModel):
+    """When, how and why a report stopped counting."""
+
+    event: str
+    at: datetime
+    reason: str | None
+
+
+class FullReport(ReportAnswer):
+    """A report with its rows."""
+
+    nil: Nil | None
+    reason: str | None
+    explanations: list[dict[str, Any]]
+    ended: Ended | None
+    rows: list[dict[str, Any]] = Field(description="As they were pushed; blanks are null.")
+
+
+class ReportPage(BaseModel):
+    """A page of reports, newest first."""
+
+    items: list[ReportAnswer]
+    next: str | None
+
+
+class Revision(ReportAnswer):
+    """One revision in a report's history."""
+
+    reason: str | None
+    ended: Ended | None
+    events: list[Ended]
+
+
+class History(BaseModel):
+    """Every kept revision of a report's key, oldest first."""
+
+    items: list[Revision]
+    next: None
+
+
+class Validation(BaseModel):
+    """What would be found wrong with a report."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"accepted": False, "findings": [FINDING]}]})
+
+    accepted: bool
+    findings: list[FindingShape]
+
+
+class PlaceShape(BaseModel):
+    """One wrong place of a request."""
+
+    pointer: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. `type` is stable; the documentation has the table of types."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    instance: str | None = None
+    errors: list[PlaceShape] | None = None
+
+
+class Rejection(Problem):
+    """A report refused by its form: it is kept with every finding, and never counted."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:report-gateway:problem:report-rejected",
+                    "title": "Báo cáo bị từ chối",
+                    "status": 422,
+                    "report": _REPORT,
+                    "revision": None,
+                    "sha256": _SHA,
+                    "findings": [FINDING],
+                }
+            ]
+        }
+    )
+
+    report: UUID
+    revision: None
+    sha256: str
+    findings: list[FindingShape]
+
+
+class Reason(Document):
+    """Why something is done, for those it is done to."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"reason": "Số liệu lĩnh vực đất đai lệch so với kỳ trước."}]}
+    )
+
+    reason: str = Field(min_length=1, max_length=4000)
+
+
+_SUBMISSION = {"$ref": "#/components/schemas/Submission"}
+PUSH_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": _SUBMISSION,
+                "examples": {
+                    "correct": {"summary": "A correct report", "value": PUSHED},
+                    "off_by_one": {"summary": "A total that is off by one (422)", "value": WRONG},
+                    "nothing": {
+                        "summary": "Nothing to report",
+                        "value": PUSHED | {"rows": [], "nil": "nothing_to_report"},
+                    },
+                },
+            }
+        },
+    },
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "1 to 255 visible ASCII characters, chosen by the client for this one report.",
+            "schema": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"},
+            "example": "H26.18-2026-Q3-1",
+        }
+    ],
+}
+BATCH_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/x-ndjson": {
+                "schema": {"type": "string", "description": "One report a line."},
+                "example": "\n".join(json.dumps(each, ensure_ascii=False) for each in (PUSHED, WRONG)),
+            }
+        },
+    },
+    "parameters": PUSH_BODY["parameters"],
+}
+BATCH_LINES: dict[str, Any] = {
+    "description": "One line a report, in order: the report or its problem, with `line`.",
+    "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+}
+_EXAMPLES: dict[int, list[GatewayError]] = {
+    400: [
+        errors.MalformedRequest(
+            errors=[
+                Place("/rows", Text("Thiếu trường bắt buộc.", "Required field is missing.")),
+                Place("/note", Text("Trường không có trong quy định.", "Unknown field.")),
+            ]
+        )
+    ],
+    401: [errors.Unauthenticated()],
+    403: [errors.Forbidden(), errors.Classified()],
+    404: [errors.NotFound()],
+    406: [errors.NotAcceptable()],
+    409: [
+        errors.RevisionConflict(extra={"current": {"id": _REPORT, "revision": 1}}),
+        errors.StateConflict(extra={"status": "superseded"}),
+        errors.CatalogueConflict(),
+    ],
+    413: [errors.ContentTooLarge()],
+    415: [errors.UnsupportedMediaType(extra={"accepted": ["application/json"]})],
+    422: [errors.InvalidCatalogue(), errors.IdempotencyKeyReused()],
+    500: [errors.InternalError()],
+    503: [errors.Unavailable(retry_after=2)],
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems an endpoint answers with, for its ``responses``."""
+    return {
+        status: {
+            "model": Problem,
+            "description": "; ".join(each.title.en for each in _EXAMPLES[status]),
+            "content": {
+                PROBLEM: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {
+                        each.slug: {"summary": type(each).__doc__, "value": problem(each, "vi")}
+                        for each in _EXAMPLES[status]
+                    },
+                }
+            },
+        }
+        for status in statuses
+    }

@@ -1,0 +1,43 @@
+"""Whose reports a request speaks of: ``agency`` (exact) or ``under`` (a subtree), within the caller's own."""
+
+from datetime import date
+
+from gateway.access.tokens import Caller
+from gateway.domain.catalogue import Catalogue
+from gateway.errors import MalformedRequest, NotFound, Place, Text
+from gateway.flow.judge import find_agency
+
+
+def covers(catalogue: Catalogue, caller: Caller, agency: str, today: date) -> bool:
+    """Whether an agency lies in the caller's subtree."""
+    return caller.agency is None or catalogue.agencies.access(today).covers(caller.agency, agency)
+
+
+def require_covered(catalogue: Catalogue, caller: Caller, agency: str, today: date) -> None:
+    """What lies outside the subtree does not exist for the caller."""
+    if not covers(catalogue, caller, agency, today):
+        raise NotFound()
+
+
+def root_of(catalogue: Catalogue, caller: Caller, under: str | None, today: date) -> str | None:
+    """The root of the subtree asked for: ``under``, else the caller's own; None is the whole country.
+
+    Raises ``Forbidden`` outside the caller's subtree.
+    """
+    return caller.agency if under is None else find_agency(catalogue, under, caller.agency, today)
+
+
+def agencies_asked(
+    catalogue: Catalogue, caller: Caller, agency: str | None, under: str | None, today: date
+) -> list[int] | None:
+    """Storage keys of the agencies asked for; None is all of them. Raises ``Forbidden`` outside the subtree."""
+    if agency is not None and under is not None:
+        message = Text("Chỉ dùng một trong hai: agency hoặc under.", "Use either agency or under.")
+        raise MalformedRequest(message, errors=[Place("agency", message)])
+    ids = catalogue.agencies.ids
+    if agency is not None:
+        return [ids[find_agency(catalogue, agency, caller.agency, today)]]
+    root = root_of(catalogue, caller, under, today)
+    if root is None:
+        return None
+    return [ids[code] for code in catalogue.agencies.access(today).subtree(root)]

@@ -1,0 +1,125 @@
+"""Routes of clients before they are known: tokens for secrets, and the keys that verify receipts."""
+
+import base64
+import binascii
+from urllib.parse import unquote_plus
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from gateway.access.scopes import Scope
+from gateway.access.secrets import matches
+from gateway.access.tokens import Caller
+from gateway.api.body import media_type_of, read_body
+from gateway.api.deps import GatewayParts
+from gateway.api.json import Json
+from gateway.db.clients import find_client
+
+router = APIRouter(tags=["access"])
+
+_MOST_BYTES = 16 * 1024
+
+
+class TokenAnswer(BaseModel):
+    """An access token (RFC 6749, 5.1)."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str
+
+
+class TokenError(BaseModel):
+    """A refusal (RFC 6749, 5.2)."""
+
+    error: str
+    error_description: str | None = None
+
+
+def _refuse(error: str, description: str, status: int = 400) -> Response:
+    headers = {"WWW-Authenticate": 'Basic realm="report gateway"'} if status == 401 else None
+    return Json({"error": error, "error_description": description}, status, headers)
+
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/x-www-form-urlencoded": {
+                "schema": {
+                    "type": "object",
+                    "required": ["grant_type"],
+                    "properties": {
+                        "grant_type": {"type": "string", "enum": ["client_credentials"]},
+                        "scope": {"type": "string", "description": "Fewer scopes than the client holds."},
+                    },
+                },
+                "example": {"grant_type": "client_credentials", "scope": "reports:write reports:read"},
+            }
+        },
+    },
+    "security": [{"client secret": []}],
+}
+
+
+@router.post(
+    "/oauth/token",
+    response_model=TokenAnswer,
+    openapi_extra=_FORM,
+    responses={400: {"model": TokenError}, 401: {"model": TokenError}},
+)
+async def issue_token(request: Request, gateway: GatewayParts) -> Response:
+    """Exchange a client's id and secret (HTTP Basic) for a short-lived token."""
+    media_type_of(request, "application/x-www-form-urlencoded")
+    form = _pairs((await read_body(request, _MOST_BYTES, 10)).decode("latin-1"))
+    if form is None or len(form.get("grant_type", [])) != 1:
+        return _refuse("invalid_request", "grant_type is given exactly once")
+    if form["grant_type"] != ["client_credentials"]:
+        return _refuse("unsupported_grant_type", "only client_credentials is supported")
+    caller = await _authenticate(request, gateway)
+    if caller is None:
+        return _refuse("invalid_client", "unknown client or wrong secret", 401)
+    asked = " ".join(form.get("scope", [])).split()
+    if not set(asked) <= set(caller.scopes):
+        return _refuse("invalid_scope", "the client does not hold every scope asked for")
+    granted = frozenset(Scope(scope) for scope in asked) or caller.scopes
+    return Json(
+        {
+            "access_token": gateway.tokens.issue(Caller(caller.client, granted, caller.agency)),
+            "token_type": "Bearer",
+            "expires_in": gateway.tokens.seconds,
+            "scope": " ".join(sorted(granted)),
+        }
+    )
+
+
+def _pairs(form: str) -> dict[str, list[str]] | None:
+    found: dict[str, list[str]] = {}
+    for pair in filter(None, form.split("&")):
+        name, _, value = pair.partition("=")
+        found.setdefault(unquote_plus(name), []).append(unquote_plus(value))
+    return found if len(found) <= 20 else None
+
+
+async def _authenticate(request: Request, gateway: GatewayParts) -> Caller | None:
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        # RFC 6749, 2.3.1: both halves are form-encoded before they are joined.
+        name, _, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+        client_id = UUID(unquote_plus(name))
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return None
+    async with gateway.engine.connect() as connection:
+        client = await find_client(connection, client_id)
+    if client is None or not matches(unquote_plus(secret), client.secret_sha256):
+        return None
+    return Caller(client_id, frozenset(Scope(scope) for scope in client.scopes), client.agency)
+
+
+@router.get("/.well-known/jwks.json")
+async def jwks(gateway: GatewayParts) -> Response:
+    """The public keys that verify receipts, old ones included (RFC 7517)."""
+    return Json(gateway.keys.public())

@@ -1,0 +1,70 @@
+"""The API process: its parts put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.access.tokens import Tokens
+from gateway.api import catalog, documents, health, reports, tokens
+from gateway.api.deps import Gateway
+from gateway.api.edge import Edge
+from gateway.api.problems import install_problems
+from gateway.api.render import render
+from gateway.evidence.receipts import Signer
+from gateway.flow.load import Catalogues
+from gateway.flow.receive import Intake
+from gateway.keys import load_keys
+from gateway.settings import Settings
+
+TAGS = [
+    {"name": "reports", "description": "Push reports and read them back (local reporting systems)."},
+    {"name": "aggregates", "description": "Pull figures (the national system)."},
+    {"name": "catalogue", "description": "Forms, code lists and agencies, as data."},
+    {"name": "operations", "description": "Connectors and deliveries (operators)."},
+    {"name": "access", "description": "Tokens and public keys."},
+    {"name": "operating", "description": "Health."},
+]
+
+
+def build_gateway(settings: Settings, engine: AsyncEngine) -> Gateway:
+    """The parts of a gateway on a database."""
+    keys = load_keys(settings)
+    catalogues = Catalogues(engine)
+    return Gateway(
+        settings=settings,
+        engine=engine,
+        keys=keys,
+        tokens=Tokens(keys.tokens, settings.issuer, settings.token_seconds),
+        catalogues=catalogues,
+        intake=Intake(engine, catalogues, render, Signer(keys.receipts, settings.issuer).sign),
+    )
+
+
+def build_app(gateway: Gateway | None = None) -> FastAPI:
+    """The API over a gateway; without one it can only describe itself."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        if gateway is not None:
+            await gateway.intake.drain()
+            await gateway.engine.dispose()
+
+    app = FastAPI(
+        title="Report gateway",
+        version="1.0",
+        description=documents.DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.gateway = gateway
+    for router in (reports.router, catalog.router, tokens.router, health.router):
+        app.include_router(router)
+    install_problems(app)
+    documents.install_documents(app)
+    app.add_middleware(Edge)
+    return app

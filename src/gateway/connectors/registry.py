@@ -1,0 +1,25 @@
+"""The kinds of connector there are."""
+
+from collections.abc import Callable, Mapping
+
+from gateway.connectors.connector import Connector, ConnectorSettings
+from gateway.connectors.http_json import HttpJson
+
+_KINDS: Mapping[str, Callable[[ConnectorSettings], Connector]] = {"http_json": HttpJson}
+
+
+class UnknownConnectorKind(LookupError):
+    """No connector of this kind is built in."""
+
+
+def open_connector(settings: ConnectorSettings) -> Connector:
+    """The connector for these settings; opening it connects to nothing yet.
+
+    Raises `UnknownConnectorKind`, or `InvalidConnectorSettings` for a URL or credentials that can never work.
+    """
+    kind = _KINDS.get(settings.kind)
+    if kind is None:
+        raise UnknownConnectorKind(
+            f"there is no connector of kind {settings.kind!r}; there is: {', '.join(_KINDS)}"
+        )
+    return kind(settings)

@@ -1,0 +1,132 @@
+"""The catalogue in storage: an append-only record of documents, each under the revision that brought it.
+
+Nothing is updated: a document is replaced by a newer one of the same kind, code and variant. The catalogue as
+of any revision is, for each of those, the newest document up to it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.db.base import Instant, Serial, Xid8, metadata
+
+EntryKind = Literal["codelist", "form", "agency"]
+
+revisions = sa.Table(
+    "catalog_revisions",
+    metadata,
+    sa.Column("revision", Serial, sa.Identity(always=True), primary_key=True),
+    sa.Column("recorded_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("recorded_xid", Xid8, nullable=False, server_default=sa.text("pg_current_xact_id()")),
+    sa.Column("client_id", sa.Uuid),
+    sa.Column("note", sa.Text, nullable=False),
+)
+
+entries = sa.Table(
+    "catalog_entries",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("variant", sa.Text, primary_key=True),
+    sa.Column("revision", Serial, sa.ForeignKey(revisions.c.revision), primary_key=True),
+    sa.Column("document", JSONB, nullable=False),
+    sa.CheckConstraint("kind in ('codelist', 'form', 'agency')", name="kind"),
+    sa.Index(None, "revision"),
+)
+
+agencies = sa.Table(
+    "agencies",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True),
+    sa.Column("code", sa.Text, nullable=False, unique=True),
+)
+
+forms = sa.Table(
+    "forms",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True),
+    sa.Column("code", sa.Text, nullable=False, unique=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One catalogue document: a code list, a form version (variant: its number) or an agency version
+    (variant: its first day, empty where it has none)."""
+
+    kind: EntryKind
+    code: str
+    variant: str
+    document: dict[str, Any]
+
+
+async def newest_revision(connection: AsyncConnection) -> int:
+    """The newest catalogue revision; 0 before anything was loaded."""
+    return await connection.scalar(sa.select(sa.func.coalesce(sa.func.max(revisions.c.revision), 0))) or 0
+
+
+async def entries_since(connection: AsyncConnection, revision: int) -> Sequence[Entry]:
+    """The newest document of each kind, code and variant among those recorded after a revision."""
+    newest = (
+        sa.select(entries.c.kind, entries.c.code, entries.c.variant, entries.c.document)
+        .where(entries.c.revision > revision)
+        .distinct(entries.c.kind, entries.c.code, entries.c.variant)
+        .order_by(entries.c.kind, entries.c.code, entries.c.variant, entries.c.revision.desc())
+    )
+    rows = await connection.execute(newest)
+    return [Entry(row.kind, row.code, row.variant, row.document) for row in rows]
+
+
+async def storage_keys(connection: AsyncConnection, table: sa.Table) -> dict[str, int]:
+    """Code to storage key of ``agencies`` or ``forms``."""
+    rows = await connection.execute(sa.select(table.c.code, table.c.id))
+    return {row.code: row.id for row in rows}
+
+
+async def hold_still(connection: AsyncConnection) -> None:
+    """Wait for reports being stored, and make later ones see the change this transaction makes.
+
+    A report is stored only if the newest catalogue revision is the one it was judged by; this lock
+    makes that check exact for changes that commit while a report is on its way.
+    """
+    await connection.execute(sa.text("LOCK TABLE reports IN SHARE ROW EXCLUSIVE MODE"))
+
+
+async def record(connection: AsyncConnection, new: Iterable[Entry], note: str, client: UUID | None) -> int:
+    """Append documents as one new revision and return its number."""
+    new = list(new)
+    await hold_still(connection)
+    statement = sa.insert(revisions).values(note=note, client_id=client).returning(revisions.c.revision)
+    revision: int = (await connection.execute(statement)).scalar_one()
+    for table, kind in ((agencies, "agency"), (forms, "form")):
+        known = await storage_keys(connection, table)
+        missing = sorted({entry.code for entry in new if entry.kind == kind} - known.keys())
+        if missing:
+            await connection.execute(sa.insert(table), [{"code": code} for code in missing])
+    if new:
+        rows = [
+            {
+                "kind": each.kind,
+                "code": each.code,
+                "variant": each.variant,
+                "revision": revision,
+                "document": each.document,
+            }
+            for each in new
+        ]
+        await connection.execute(sa.insert(entries), rows)
+    return revision
+
+
+async def forms_in_use(connection: AsyncConnection, code: str, version: int) -> bool:
+    """Whether any report, accepted or rejected, was judged by a form version."""
+    statement = sa.text(
+        "SELECT EXISTS (SELECT FROM reports JOIN forms ON forms.id = form_id"
+        " WHERE forms.code = :code AND form_version = :version)"
+    )
+    return bool(await connection.scalar(statement, {"code": code, "version": version}))

@@ -1,0 +1,74 @@
+"""Connectors (upstreams) in storage. Removing one only marks it: its deliveries stay readable."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.db.base import Instant, metadata
+
+connectors = sa.Table(
+    "connectors",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("forms", ARRAY(sa.Text)),
+    sa.Column("under", sa.Text),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("from_day", sa.Date),
+    sa.Column("concurrency", sa.Integer, nullable=False),
+    sa.Column("rate", sa.Numeric),
+    sa.Column("allow_private_addresses", sa.Boolean, nullable=False),
+    sa.Column("credentials", sa.LargeBinary),
+    sa.Column("made_at", Instant, nullable=False, server_default=sa.func.now()),
+    sa.Column("paused_at", Instant),
+    sa.Column("removed_at", Instant),
+    sa.CheckConstraint("what in ('own', 'consolidation', 'all')", name="what"),
+    sa.Index("uq_connectors_name", "name", unique=True, postgresql_where=sa.text("removed_at IS NULL")),
+)
+
+_present = connectors.c.removed_at.is_(None)
+
+
+async def all_connectors(connection: AsyncConnection) -> list[sa.Row[Any]]:
+    """Every connector that has not been removed."""
+    return list(await connection.execute(sa.select(connectors).where(_present).order_by(connectors.c.name)))
+
+
+async def find_connector(connection: AsyncConnection, name: str) -> sa.Row[Any] | None:
+    rows = await connection.execute(sa.select(connectors).where(_present, connectors.c.name == name))
+    return rows.one_or_none()
+
+
+async def put_connector(connection: AsyncConnection, name: str, values: dict[str, Any]) -> bool:
+    """Make or change a connector; True when it is new."""
+    changed = await connection.execute(
+        sa.update(connectors).where(_present, connectors.c.name == name).values(**values)
+    )
+    if changed.rowcount:
+        return False
+    await connection.execute(sa.insert(connectors).values(name=name, **values))
+    return True
+
+
+async def pause_connector(connection: AsyncConnection, name: str, paused: bool) -> bool:
+    """Stop or resume sending; False when there is no such connector."""
+    at = sa.func.coalesce(connectors.c.paused_at, sa.func.now()) if paused else sa.null()
+    changed = await connection.execute(
+        sa.update(connectors).where(_present, connectors.c.name == name).values(paused_at=at)
+    )
+    return bool(changed.rowcount)
+
+
+async def remove_connector(connection: AsyncConnection, name: str) -> int | None:
+    """Mark a connector as removed and return its storage key; None when there is none."""
+    statement = (
+        sa.update(connectors)
+        .where(_present, connectors.c.name == name)
+        .values(removed_at=sa.func.now(), credentials=None)
+        .returning(connectors.c.id)
+    )
+    return (await connection.execute(statement)).scalar_one_or_none()

@@ -1,0 +1,74 @@
+"""The way to the database: an engine on a given address, or on the embedded server."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from gateway.db.embedded import EmbeddedServer
+from gateway.domain.exact import decode, encode
+from gateway.settings import Settings
+
+# Classes of SQLSTATE that mean "not now": connection, resources, operator intervention, system error.
+_OUTAGE_CLASSES = ("08", "53", "57", "58")
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[AsyncEngine]:
+    """An engine for as long as the block runs; holds the embedded server where no address is set.
+
+    Raises ``EmbeddedServerError`` when the embedded server cannot be had.
+    """
+    url = settings.sqlalchemy_url
+    if url is not None:
+        yield open_engine(settings, url)
+        return
+    with EmbeddedServer(settings.data_dir / "postgresql") as server:
+        yield open_engine(settings, "postgresql+asyncpg://", async_creator=server.connect)
+
+
+def open_engine(settings: Settings, url: str, **options: Any) -> AsyncEngine:
+    """An engine whose pool never hands out a connection that is known to be closed."""
+    engine = create_async_engine(
+        url,
+        pool_size=settings.database_pool,
+        max_overflow=0,
+        pool_timeout=10,
+        json_serializer=lambda value: encode(value).decode(),
+        json_deserializer=lambda text: decode(text.encode()),
+        **options,
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+def _refuse_closed(connection: Any, record: object, proxy: object) -> None:
+    if connection.driver_connection.is_closed():
+        raise exc.DisconnectionError  # the pool then opens another
+
+
+@asynccontextmanager
+async def driver(engine: AsyncEngine) -> AsyncIterator[Any]:
+    """An asyncpg connection, for the few statements where SQLAlchemy's cost per call shows."""
+    async with engine.connect() as connection:
+        raw = await connection.get_raw_connection()
+        yield raw.driver_connection
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether an error says that the database cannot be used now, rather than that we used it wrongly."""
+    if isinstance(error, exc.DBAPIError):
+        cause = error.orig.__cause__ if error.orig is not None else None
+        return error.connection_invalidated or (cause is not None and is_outage(cause))
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate or "").startswith(_OUTAGE_CLASSES)
+    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | exc.TimeoutError)
+
+
+async def server_now(connection: Any) -> Any:
+    """The database's clock, by which leases, tokens and lateness go."""
+    return await connection.scalar(sa.select(sa.func.clock_timestamp()))

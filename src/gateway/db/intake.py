@@ -1,0 +1,294 @@
+"""The two statements of the intake: one reads what pushes have to be judged by, one stores what was decided.
+
+Both take any number of pushes at once, and each is a transaction of its own, so that a report costs two round
+trips and one commit however it comes. What the second relies on is checked again inside it: a clash with
+another writer undoes all of it (``Overtaken``), and the pushes are judged again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+
+class Overtaken(Exception):
+    """Another writer changed what these reports were judged by; nothing was stored."""
+
+
+class KeyQuery(msgspec.Struct, frozen=True):
+    """What must be known about one push. ``previous_end`` is None where no rule looks back."""
+
+    agency: int
+    form: int
+    kind: str
+    period: str
+    previous_end: date | None
+    client: UUID
+    route: str
+    key: str | None
+
+
+class KnownRevision(msgspec.Struct, frozen=True):
+    """A kept revision of a push's key (``n``: which push)."""
+
+    n: int
+    id: UUID
+    revision: int
+    status: str
+    late: bool | None
+    sha256: str
+
+
+class KnownPrevious(msgspec.Struct, frozen=True):
+    """A current report whose period ends the day before a push's starts, with its rows."""
+
+    n: int
+    period: str
+    version: int
+    rows: list[tuple[list[str], list[str | None], list[str | None] | None]]
+
+
+class KnownKey(msgspec.Struct, frozen=True):
+    """An answer kept under a push's idempotency key."""
+
+    n: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What was known when the pushes were judged, and when that was by the database's clock."""
+
+    at: datetime
+    catalogue: int
+    revisions: list[KnownRevision]
+    previous: list[KnownPrevious]
+    keys: list[KnownKey]
+
+
+_STANDING = """
+WITH asked AS (
+    SELECT * FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::date[], $6::uuid[], $7::text[], $8::text[])
+        WITH ORDINALITY AS a(agency_id, form_id, kind, period, previous_end, client_id, route, key, n)
+)
+SELECT
+    clock_timestamp() AS at,
+    (SELECT coalesce(max(revision), 0) FROM catalog_revisions) AS catalogue,
+    (SELECT coalesce(json_agg(json_build_object('n', n, 'id', id, 'revision', revision, 'status', status,
+                                                'late', late, 'sha256', encode(sha256, 'hex'))), '[]')::text
+       FROM asked JOIN reports USING (agency_id, form_id, kind, period)
+      WHERE revision IS NOT NULL) AS revisions,
+    (SELECT coalesce(json_agg(json_build_object('n', a.n, 'period', p.period, 'version', p.form_version, 'rows',
+            (SELECT coalesce(json_agg(json_build_array(codes, figures::text[], texts) ORDER BY number), '[]')
+               FROM report_rows r
+              WHERE r.year = extract(year FROM p.period_end)::smallint
+                AND r.agency_id = p.agency_id AND r.report_id = p.id))), '[]')::text
+       FROM asked a JOIN reports p ON p.agency_id = a.agency_id AND p.form_id = a.form_id AND p.kind = a.kind
+                                  AND p.period_end = a.previous_end AND p.status IN ('accepted', 'returned')
+    ) AS previous,
+    (SELECT coalesce(json_agg(json_build_object('n', n, 'fingerprint', encode(fingerprint, 'hex'))), '[]')::text
+       FROM asked JOIN idempotency_keys USING (client_id, route, key)) AS keys
+"""
+
+
+async def read_standing(connection: Any, queries: Sequence[KeyQuery]) -> Standing:
+    """Everything the pushes have to be judged by, in one statement and so in one snapshot."""
+    row = await connection.fetchrow(
+        _STANDING,
+        [each.agency for each in queries],
+        [each.form for each in queries],
+        [each.kind for each in queries],
+        [each.period for each in queries],
+        [each.previous_end for each in queries],
+        [each.client for each in queries],
+        [each.route for each in queries],
+        [each.key for each in queries],
+    )
+    return Standing(
+        row["at"],
+        row["catalogue"],
+        msgspec.json.decode(row["revisions"], type=list[KnownRevision]),
+        msgspec.json.decode(row["previous"], type=list[KnownPrevious]),
+        msgspec.json.decode(row["keys"], type=list[KnownKey]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NewReport:
+    """A judged report as it is stored. ``rows`` holds (codes, figures, texts) as PostgreSQL array literals."""
+
+    id: UUID
+    agency: int
+    form: int
+    version: int
+    period: str
+    start: date
+    end: date
+    kind: str
+    revision: int | None
+    status: str
+    nil: str | None
+    corrects: UUID | None
+    ends: UUID | None
+    reason: str | None
+    client: UUID
+    received_at: datetime
+    late: bool | None
+    sha256: bytes
+    findings: str
+    explanations: str
+    receipt: str | None
+    media_type: str
+    body: bytes
+    rows: Sequence[tuple[str, str, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """An accepted report's way to one connector."""
+
+    id: UUID
+    connector: int
+    report: UUID
+    event: str
+    reason: str | None
+    agency: int
+    form: int
+    period: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """The answer to keep under an idempotency key."""
+
+    client: UUID
+    route: str
+    key: str
+    fingerprint: bytes
+    status: int
+    location: str
+    media_type: str
+    body: bytes
+
+
+_STORE = """
+WITH ended AS (
+    UPDATE reports SET status = 'superseded', ended_xid = coalesce(ended_xid, pg_current_xact_id())
+     WHERE id = ANY ($2::uuid[]) AND status IN ('accepted', 'returned') RETURNING id
+), heads AS (
+    INSERT INTO reports (id, agency_id, form_id, form_version, period, period_start, period_end, kind, revision,
+        status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt)
+    SELECT id, agency_id, form_id, form_version, period, period_start, period_end, kind, revision,
+        status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt
+      FROM unnest($3::uuid[], $4::int[], $5::int[], $6::smallint[], $7::text[], $8::date[], $9::date[], $10::text[],
+             $11::int[], $12::text[], $13::text[], $14::uuid[], $15::text[], $16::uuid[], $17::timestamptz[],
+             $18::boolean[], $19::bytea[], $20::jsonb[], $21::jsonb[], $22::text[])
+        AS h(id, agency_id, form_id, form_version, period, period_start, period_end, kind, revision,
+             status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt)
+     WHERE (SELECT count(*) FROM ended) >= 0  -- the old revision ends before the new one becomes current
+), bodies AS (
+    INSERT INTO payloads (year, agency_id, report_id, media_type, body)
+    SELECT extract(year FROM period_end)::smallint, agency_id, id, media_type, body
+      FROM unnest($9::date[], $4::int[], $3::uuid[], $23::text[], $24::bytea[])
+        AS b(period_end, agency_id, id, media_type, body)
+), rows AS (
+    INSERT INTO report_rows (year, agency_id, report_id, number, codes, figures, texts)
+    SELECT year, agency_id, report_id, number, codes::text[], figures::numeric[], texts::text[]
+      FROM unnest($25::smallint[], $26::int[], $27::uuid[], $28::int[], $29::text[], $30::text[], $31::text[])
+        AS r(year, agency_id, report_id, number, codes, figures, texts)
+), events AS (
+    INSERT INTO report_events (report_id, event, at, client_id, reason, replaces)
+    SELECT id, CASE WHEN corrects IS NULL THEN 'accepted' ELSE 'corrected' END, received_at, client_id, reason, corrects
+      FROM unnest($3::uuid[], $12::text[], $14::uuid[], $15::text[], $16::uuid[], $17::timestamptz[])
+        AS e(id, status, corrects, reason, client_id, received_at)
+     WHERE status = 'accepted'
+), outbox AS (
+    INSERT INTO deliveries (id, connector_id, report_id, event, reason, agency_id, form_id, period, kind)
+    SELECT * FROM unnest($32::uuid[], $33::int[], $34::uuid[], $35::text[], $36::text[], $37::int[], $38::int[],
+             $39::text[], $40::text[])
+), answers AS (
+    INSERT INTO idempotency_keys (client_id, route, key, fingerprint, status, location, media_type, body)
+    SELECT * FROM unnest($41::uuid[], $42::text[], $43::text[], $44::bytea[], $45::smallint[], $46::text[],
+             $47::text[], $48::bytea[])
+)
+SELECT require((SELECT max(revision) FROM catalog_revisions) = $1::bigint, 'the catalogue moved'),
+       require((SELECT count(*) FROM ended) = cardinality($2::uuid[]), 'a corrected report moved')
+"""
+
+
+async def store(
+    connection: Any,
+    catalogue: int,
+    reports: Sequence[NewReport],
+    deliveries: Sequence[NewDelivery],
+    keys: Sequence[NewKey],
+) -> None:
+    """Store judged reports with all that hangs on them, or nothing.
+
+    Raises ``Overtaken`` when another writer stored a revision, ended a report, used a key or changed the
+    catalogue since ``read_standing``.
+    """
+    rows = [(report, number, row) for report in reports for number, row in enumerate(report.rows)]
+    arguments: list[object] = [
+        catalogue,
+        [each.ends for each in reports if each.ends is not None],
+        [each.id for each in reports],
+        [each.agency for each in reports],
+        [each.form for each in reports],
+        [each.version for each in reports],
+        [each.period for each in reports],
+        [each.start for each in reports],
+        [each.end for each in reports],
+        [each.kind for each in reports],
+        [each.revision for each in reports],
+        [each.status for each in reports],
+        [each.nil for each in reports],
+        [each.corrects for each in reports],
+        [each.reason for each in reports],
+        [each.client for each in reports],
+        [each.received_at for each in reports],
+        [each.late for each in reports],
+        [each.sha256 for each in reports],
+        [each.findings for each in reports],
+        [each.explanations for each in reports],
+        [each.receipt for each in reports],
+        [each.media_type for each in reports],
+        [each.body for each in reports],
+        [report.end.year for report, _, _ in rows],
+        [report.agency for report, _, _ in rows],
+        [report.id for report, _, _ in rows],
+        [number for _, number, _ in rows],
+        [row[0] for _, _, row in rows],
+        [row[1] for _, _, row in rows],
+        [row[2] for _, _, row in rows],
+        [each.id for each in deliveries],
+        [each.connector for each in deliveries],
+        [each.report for each in deliveries],
+        [each.event for each in deliveries],
+        [each.reason for each in deliveries],
+        [each.agency for each in deliveries],
+        [each.form for each in deliveries],
+        [each.period for each in deliveries],
+        [each.kind for each in deliveries],
+        [each.client for each in keys],
+        [each.route for each in keys],
+        [each.key for each in keys],
+        [each.fingerprint for each in keys],
+        [each.status for each in keys],
+        [each.location for each in keys],
+        [each.media_type for each in keys],
+        [each.body for each in keys],
+    ]
+    try:
+        await connection.fetchrow(_STORE, *arguments)
+    except asyncpg.UniqueViolationError as error:
+        raise Overtaken(error.constraint_name) from error
+    except asyncpg.PostgresError as error:
+        if error.sqlstate != "GW001":
+            raise
+        raise Overtaken(str(error)) from error

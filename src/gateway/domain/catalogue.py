@@ -1,0 +1,42 @@
+"""The catalogue as it stood at one revision: an immutable picture that everything else reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+from gateway.domain.agency import Agencies
+from gateway.domain.codelist import CodeList
+from gateway.domain.form import Form
+from gateway.domain.upstream import Upstream
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Forms, code lists, agencies and connectors at catalogue revision ``revision``.
+
+    ``forms`` holds all versions of a form, oldest first; ``form_ids`` are storage keys.
+    """
+
+    revision: int
+    forms: Mapping[str, Sequence[Form]]
+    form_ids: Mapping[str, int]
+    codelists: Mapping[str, CodeList]
+    agencies: Agencies
+    upstreams: Sequence[Upstream]
+
+    def form_on(self, code: str, day: date) -> Form | None:
+        """The version of a form in force on a day: the newest that is valid then."""
+        valid = [form for form in self.forms.get(code, ()) if form.document.is_valid_on(day)]
+        return valid[-1] if valid else None
+
+    def form_version(self, code: str, version: int) -> Form | None:
+        return next((form for form in self.forms.get(code, ()) if form.version == version), None)
+
+    @cached_property
+    def form_codes(self) -> Mapping[int, str]:
+        return {number: code for code, number in self.form_ids.items()}
+
+    def codes_of(self, form: Form, day: date) -> dict[str, frozenset[str]]:
+        """The codes each breakdown of a form may hold on a day."""
+        return {each.id: self.codelists[each.codelist].codes_on(day) for each in form.breakdowns}

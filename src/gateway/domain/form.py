@@ -1,0 +1,330 @@
+"""A form (biểu mẫu): its document, and the compiled version that reports are checked against."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    create_model,
+    model_validator,
+)
+
+from gateway.domain.document import Document, Title, Valid
+from gateway.domain.period import Frequency
+from gateway.domain.rules import (
+    RESERVED,
+    Check,
+    Column,
+    Formula,
+    Kind,
+    RuleError,
+    compile_check,
+    compile_formula,
+)
+
+FORM_CODE = r"^[A-Z][A-Z0-9_]{1,49}$"
+COLUMN_ID = r"^[a-z][a-z0-9_]{0,48}$"
+RESULT_COLUMNS = frozenset({"agency", "period", "level", "own"})
+"""Columns of an aggregate, which no breakdown or indicator may be called."""
+
+MAX_WHOLE_DIGITS, MAX_DECIMALS = 30, 10
+LARGEST = 10**MAX_WHOLE_DIGITS - 1
+
+ColumnId = Annotated[str, StringConstraints(pattern=COLUMN_ID)]
+
+
+class Type(StrEnum):
+    """What a cell of an indicator may hold."""
+
+    integer = "integer"
+    decimal = "decimal"
+    percent = "percent"
+    text = "text"
+    boolean = "boolean"
+
+
+class Combine(StrEnum):
+    """How an indicator is combined over agencies and breakdowns, or over periods."""
+
+    sum = "sum"
+    first = "first"
+    last = "last"
+    formula = "formula"
+    none = "none"
+
+
+class Severity(StrEnum):
+    """What a broken rule does: refuse, refuse unless explained, or be recorded."""
+
+    error = "error"
+    explain = "explain"
+    warning = "warning"
+
+
+class Breakdown(Document):
+    """A breakdown (phân tổ): what a row is about, from a code list."""
+
+    id: ColumnId
+    codelist: Annotated[str, StringConstraints(pattern=FORM_CODE)]
+    total: Literal["sum", "none"]
+    title: Title
+
+
+class Indicator(Document):
+    """An indicator (chỉ tiêu): one column of figures."""
+
+    id: ColumnId
+    column: str | None = Field(default=None, max_length=20)
+    title: Title
+    type: Annotated[Type, BeforeValidator(lambda value: _member(Type, value))]
+    unit: str | None = Field(default=None, max_length=50)
+    scale: int | None = Field(default=None, ge=0, le=MAX_DECIMALS)
+    min: Annotated[Decimal, BeforeValidator(lambda value: _exact(value))] | None = None
+    max: Annotated[Decimal, BeforeValidator(lambda value: _exact(value))] | None = None
+    required: bool = False
+    over_agencies: Annotated[Combine, BeforeValidator(lambda value: _member(Combine, value))]
+    over_time: Annotated[Combine, BeforeValidator(lambda value: _member(Combine, value))]
+    formula: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.type is Type.decimal and self.scale is None:
+            raise ValueError("a decimal needs a scale")
+        if self.type is not Type.decimal and self.scale is not None:
+            raise ValueError("only a decimal has a scale")
+        if self.over_agencies in {Combine.first, Combine.last}:
+            raise ValueError("over_agencies is sum, formula or none")
+        ways = {self.over_agencies, self.over_time}
+        if self.type in {Type.text, Type.boolean} and ways != {Combine.none}:
+            raise ValueError("a text or boolean is never combined: both over_… must be none")
+        if self.type is Type.percent and Combine.sum in ways:
+            raise ValueError("a percentage is never added: use formula or none")
+        if (Combine.formula in ways) != (self.formula is not None):
+            raise ValueError("a formula is given exactly where an over_… is formula")
+        return self
+
+    @property
+    def is_number(self) -> bool:
+        return self.type in {Type.integer, Type.decimal, Type.percent}
+
+    @property
+    def places(self) -> int:
+        """Digits after the point."""
+        return {Type.percent: 2, Type.decimal: self.scale or 0}.get(self.type, 0)
+
+
+class Rule(Document):
+    """A rule of a form: a condition in the rule language that holds for every correct report."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,29}$")]
+    severity: Annotated[Severity, BeforeValidator(lambda value: _member(Severity, value))]
+    check: str
+    message: Title
+
+
+class FormDocument(Valid):
+    """One version of a form as it is written and served."""
+
+    code: Annotated[str, StringConstraints(pattern=FORM_CODE)]
+    number: str | None = Field(default=None, max_length=100)
+    version: int = Field(ge=1, le=999)
+    legal_basis: str | None = Field(default=None, max_length=500)
+    title: Title
+    frequencies: list[Annotated[Frequency, BeforeValidator(lambda value: _member(Frequency, value))]] = Field(
+        min_length=1
+    )
+    breakdowns: list[Breakdown] = Field(default_factory=list, max_length=10)
+    indicators: list[Indicator] = Field(min_length=1, max_length=500)
+    rules: list[Rule] = Field(default_factory=list, max_length=500)
+
+
+def _member(enumeration: type[StrEnum], value: object) -> object:
+    return enumeration(value) if isinstance(value, str) and value in set(enumeration) else value
+
+
+def _exact(value: object) -> object:
+    return Decimal(value) if type(value) is int else value
+
+
+BUILT_IN_FINDINGS = frozenset(
+    {
+        "column",
+        "type",
+        "required",
+        "codelist",
+        "duplicate",
+        "total_row",
+        "agency",
+        "form_version",
+        "obligation",
+    }
+)
+
+
+class FormFault(ValueError):
+    """A form document whose parts do not fit; ``faults`` holds every place and reason."""
+
+    def __init__(self, faults: Sequence[tuple[tuple[int | str, ...], str]]) -> None:
+        super().__init__("; ".join(reason for _, reason in faults))
+        self.faults = tuple(faults)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """A rule with its compiled check."""
+
+    document: Rule
+    check: Check
+
+
+class Form:
+    """A compiled form version: the strict model of its rows, its rules and its formulas.
+
+    ``cells`` of a row are its figures in the order of the indicators; in storage the figures
+    stand in ``values`` (all but texts) and ``texts``, each in the order of the indicators.
+    """
+
+    def __init__(self, document: FormDocument) -> None:
+        """Compile a document; raises ``FormFault`` with everything that is wrong with it."""
+        self.document = document
+        self.code, self.version = document.code, document.version
+        self.breakdowns, self.indicators = document.breakdowns, document.indicators
+        self.columns = {
+            indicator.id: Column(index, _kind(indicator), indicator.places if indicator.is_number else None)
+            for index, indicator in enumerate(self.indicators)
+        }
+        found = list(_name_faults(document))
+        self.rules: list[CompiledRule] = []
+        for index, rule in enumerate(document.rules):
+            try:
+                self.rules.append(CompiledRule(rule, compile_check(rule.check, self.columns)))
+            except RuleError as error:
+                found.append((("rules", index, "check"), str(error)))
+        self.formulas: dict[str, Formula] = {}
+        for index, indicator in enumerate(self.indicators):
+            found.extend(self._compile_formula(index, indicator))
+        if found:
+            raise FormFault(found)
+
+    def _compile_formula(
+        self, index: int, indicator: Indicator
+    ) -> Iterator[tuple[tuple[int | str, ...], str]]:
+        if indicator.formula is None:
+            return
+        place = ("indicators", index, "formula")
+        try:
+            formula = compile_formula(indicator.formula, self.columns)
+        except RuleError as error:
+            yield place, str(error)
+            return
+        if formula.uses_previous or not formula.row_level:
+            yield place, "a formula reads figures of its own row only"
+        derived = {
+            other.id
+            for other in self.indicators
+            if Combine.formula in {other.over_agencies, other.over_time} and other.id in formula.operands
+        }
+        if derived:
+            yield place, f"a formula cannot read another formula: {', '.join(sorted(derived))}"
+        self.formulas[indicator.id] = formula
+
+    @cached_property
+    def rows_model(self) -> TypeAdapter[list[BaseModel]]:
+        """The strict Pydantic model of the rows: breakdowns first, then indicators, every cell optional."""
+        fields: dict[str, object] = {each.id: (str | None, None) for each in self.breakdowns}
+        fields |= {each.id: (_cell_type(each) | None, None) for each in self.indicators}
+        config = ConfigDict(strict=True, extra="forbid")
+        row = create_model(f"{self.code}_row", __config__=config, **fields)  # type: ignore[call-overload]
+        return TypeAdapter(list[row])
+
+    @cached_property
+    def number_positions(self) -> list[int]:
+        """Positions, among the indicators, of those kept in ``values`` (numbers, and booleans as 0 and 1)."""
+        return [i for i, each in enumerate(self.indicators) if each.type is not Type.text]
+
+    @cached_property
+    def text_positions(self) -> list[int]:
+        return [i for i, each in enumerate(self.indicators) if each.type is Type.text]
+
+    @cached_property
+    def exact_positions(self) -> list[int]:
+        """Positions of indicators whose cells are decimals, which rules read as exact fractions."""
+        return [i for i, each in enumerate(self.indicators) if each.type in {Type.decimal, Type.percent}]
+
+    @cached_property
+    def value_index(self) -> Mapping[str, int]:
+        """Place of each kept figure in ``values``, counted from 1 as PostgreSQL does."""
+        return {self.indicators[p].id: n for n, p in enumerate(self.number_positions, start=1)}
+
+    @cached_property
+    def text_index(self) -> Mapping[str, int]:
+        return {self.indicators[p].id: n for n, p in enumerate(self.text_positions, start=1)}
+
+    @cached_property
+    def required_positions(self) -> list[int]:
+        return [i for i, each in enumerate(self.indicators) if each.required]
+
+    @cached_property
+    def uses_previous(self) -> bool:
+        return any(rule.check.uses_previous for rule in self.rules)
+
+
+def _kind(indicator: Indicator) -> Kind:
+    if indicator.is_number:
+        return Kind.number
+    return Kind.boolean if indicator.type is Type.boolean else Kind.text
+
+
+def _cell_type(indicator: Indicator) -> object:
+    low, high = indicator.min, indicator.max
+    match indicator.type:
+        case Type.integer:
+            lowest = -LARGEST if low is None else int(low)
+            return Annotated[int, Field(ge=lowest, le=LARGEST if high is None else int(high))]
+        case Type.decimal | Type.percent:
+            if indicator.type is Type.percent:
+                low, high = low if low is not None else Decimal(0), high if high is not None else Decimal(100)
+            limits = Field(
+                ge=low,
+                le=high,
+                max_digits=MAX_WHOLE_DIGITS + indicator.places,
+                decimal_places=indicator.places,
+            )
+            return Annotated[Decimal, limits, BeforeValidator(_exact)]
+        case Type.boolean:
+            return bool
+        case Type.text:
+            return Annotated[str, StringConstraints(max_length=4000)]
+
+
+def _name_faults(document: FormDocument) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    seen: set[str] = set()
+    places = [("breakdowns", index, each.id) for index, each in enumerate(document.breakdowns)]
+    places += [("indicators", index, each.id) for index, each in enumerate(document.indicators)]
+    for part, index, name in places:
+        if name in RESERVED or name in RESULT_COLUMNS:
+            yield (part, index, "id"), f"'{name}' is a reserved name"
+        if name in seen:
+            yield (part, index, "id"), f"'{name}' is used twice"
+        seen.add(name)
+    rules: set[str] = set()
+    for index, rule in enumerate(document.rules):
+        if rule.id in rules:
+            yield ("rules", index, "id"), f"'{rule.id}' is used twice"
+        if rule.id in BUILT_IN_FINDINGS:
+            yield ("rules", index, "id"), f"'{rule.id}' is the name of a built-in finding"
+        rules.add(rule.id)
+    for index, indicator in enumerate(document.indicators):
+        for bound in (indicator.min, indicator.max):
+            if bound is not None and not re.fullmatch(r"-?\d{1,30}(\.\d{1,10})?", f"{bound:f}"):
+                yield ("indicators", index), "a bound has at most 30 digits before the point and 10 after"

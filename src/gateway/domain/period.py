@@ -1,0 +1,267 @@
+"""Reporting periods: their codes, the days they cover, and when a report is late.
+
+A period of months does not follow the calendar. Decree 09/2019/ND-CP article 12 closes the data on the 14th
+of the period's last month and opens the next period on the 15th, so the first quarter runs from 15 December
+to 14 March; article 13 sets the deadline to the 25th of the last month. Other regimes cut on other days:
+`PeriodRule`.
+
+    2026                 the year                      2026-07             July
+    2026-S1, -S2         a half of the year            2026-W30            an ISO week, Monday to Sunday
+    2026-Q1 … -Q4        a quarter                     2026-9M             the first nine months
+    2026-07-20/P14D      ad hoc: the first day and an ISO 8601 duration in one unit (D, W, M or Y)
+
+Weeks and ad hoc periods have no deadline of their own: whoever asks for the report sets it.
+All dates are civil dates in Viet Nam.
+"""
+
+import re
+from calendar import monthrange
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, timezone
+from enum import StrEnum
+from typing import Literal
+
+# Asia/Ho_Chi_Minh has kept UTC+7 without daylight saving since 1975. A constant needs no time zone database,
+# which small containers do not have.
+VIETNAM = timezone(timedelta(hours=7), "Asia/Ho_Chi_Minh")
+
+FIRST_YEAR, LAST_YEAR = 2000, 2099
+MAX_PERIODS = 200
+PERIOD_PATTERN = (
+    r"^20[0-9]{2}(?:-(?:S[12]|Q[1-4]|9M|W(?:0[1-9]|[1-4][0-9]|5[0-3])"
+    r"|(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12][0-9]|3[01])/P[1-9][0-9]{0,2}[DWMY])?))?$"
+)
+
+_GRAMMAR = re.compile(PERIOD_PATTERN)
+_MALFORMED = (
+    f"A period is written like 2026, 2026-S1, 2026-Q3, 2026-07, 2026-W30, 2026-9M or 2026-07-20/P14D, "
+    f"with a year from {FIRST_YEAR} to {LAST_YEAR}."
+)
+_DAY = timedelta(days=1)
+
+
+class PeriodError(ValueError):
+    """The text is not a period, or not a list of periods; the message is a sentence for its writer."""
+
+
+class Frequency(StrEnum):
+    """How often a report is due."""
+
+    weekly = "weekly"
+    monthly = "monthly"
+    quarterly = "quarterly"
+    half_yearly = "half_yearly"
+    nine_months = "nine_months"
+    annual = "annual"
+    ad_hoc = "ad_hoc"
+
+
+# How the n-th period of a year is written, and how many months it has.
+_CODES = {
+    Frequency.weekly: "{year}-W{number:02}",
+    Frequency.monthly: "{year}-{number:02}",
+    Frequency.quarterly: "{year}-Q{number}",
+    Frequency.half_yearly: "{year}-S{number}",
+    Frequency.nine_months: "{year}-9M",
+    Frequency.annual: "{year}",
+}
+_MONTHS = {
+    Frequency.monthly: 1,
+    Frequency.quarterly: 3,
+    Frequency.half_yearly: 6,
+    Frequency.nine_months: 9,
+    Frequency.annual: 12,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What a report is about in time: `start` to `end`, both included, and the last day to send it."""
+
+    code: str
+    frequency: Frequency
+    start: date
+    end: date
+    deadline: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodRule:
+    """Where a regime cuts periods of months; a day past the end of a month means the month's last day.
+
+    A period takes in data up to and including `cutoff_day` of its last month, and begins on the day after the
+    cut-off of the month before its first. The deadline is `deadline_day` of the month `deadline_months_after`
+    its last; None leaves it to whoever asks.
+    """
+
+    cutoff_day: int
+    deadline_day: int | None
+    deadline_months_after: int = 0
+
+    def __post_init__(self) -> None:
+        days = (self.cutoff_day, self.cutoff_day if self.deadline_day is None else self.deadline_day)
+        if not all(1 <= day <= 31 for day in days) or not 0 <= self.deadline_months_after <= 12:
+            raise ValueError(
+                "A rule's days are 1 to 31, and its deadline at most 12 months after the period."
+            )
+
+    def start(self, year: int, month: int) -> date:
+        """The first day of a period whose first month is this one."""
+        return _day_of_month(year, month - 1, self.cutoff_day) + _DAY
+
+    def end(self, year: int, month: int) -> date:
+        """The cut-off, inclusive, of a period whose last month is this one."""
+        return _day_of_month(year, month, self.cutoff_day)
+
+    def deadline(self, year: int, month: int) -> date | None:
+        """The last day to send the report of a period whose last month is this one."""
+        if self.deadline_day is None:
+            return None
+        return _day_of_month(year, month + self.deadline_months_after, self.deadline_day)
+
+
+DECREE_09_2019 = PeriodRule(cutoff_day=14, deadline_day=25)
+
+
+def parse_period(code: str, rule: PeriodRule = DECREE_09_2019) -> Period:
+    """The period a code names, cut by the rule; raises `PeriodError`."""
+    if _GRAMMAR.fullmatch(code) is None:
+        raise PeriodError(_MALFORMED)
+    if "/" in code:
+        return _ad_hoc(code)
+    return _regular(*_place_in_year(code), rule)
+
+
+def next_period(period: Period, rule: PeriodRule = DECREE_09_2019) -> Period:
+    """The period of the same frequency that comes next; raises `PeriodError` when there is none."""
+    if period.frequency is Frequency.ad_hoc:
+        raise PeriodError(f"{period.code} is an ad hoc period: none follows it.")
+    frequency, year, number = _place_in_year(period.code)
+    if frequency is Frequency.weekly:
+        year, number, _ = (period.end + _DAY).isocalendar()
+    elif frequency is Frequency.nine_months or number * _MONTHS[frequency] == 12:
+        year, number = year + 1, 1
+    else:
+        number += 1
+    if year > LAST_YEAR:
+        raise PeriodError(f"{period.code} is the last period: years go up to {LAST_YEAR}.")
+    return _regular(frequency, year, number, rule)
+
+
+def preceding(period: Period, candidates: Iterable[Period]) -> list[Period]:
+    """The candidates that end the day before this period starts: same frequency first, then the shortest."""
+    adjacent = [candidate for candidate in candidates if candidate.end + _DAY == period.start]
+    return sorted(adjacent, key=lambda each: (each.frequency is not period.frequency, each.end - each.start))
+
+
+def is_late(received_at: datetime, period: Period) -> bool:
+    """Whether a report received then came after 24:00 in Viet Nam of the deadline's day."""
+    if received_at.tzinfo is None:
+        raise ValueError("The time of receipt must carry its time zone.")
+    if period.deadline is None:
+        return False
+    return received_at > datetime.combine(period.deadline + _DAY, time(), VIETNAM)
+
+
+def expand(expression: str, *, rule: PeriodRule = DECREE_09_2019) -> list[Period]:
+    """The periods of a code, a list `2026-Q1,2026-Q3` or a range `2025-Q1..2026-Q3`, in the order given.
+
+    A range has both its ends. At most 200 periods, each once; raises `PeriodError`.
+    """
+    periods: dict[str, Period] = {}
+    for part in expression.split(","):
+        for period in _range(part, rule):
+            if period.code in periods:
+                raise PeriodError(f"{period.code} is named twice.")
+            if len(periods) == MAX_PERIODS:
+                raise PeriodError(f"At most {MAX_PERIODS} periods can be asked for at once.")
+            periods[period.code] = period
+    return list(periods.values())
+
+
+def gaps_and_overlaps(periods: Iterable[Period]) -> list[tuple[Period, Period, Literal["gap", "overlap"]]]:
+    """Where the periods, put in order of time, leave days out or cover days twice.
+
+    Each period is compared with the one before it that reaches furthest, so a quarter inside a year overlaps
+    the year and leaves no gap after itself.
+    """
+    found: list[tuple[Period, Period, Literal["gap", "overlap"]]] = []
+    furthest: Period | None = None
+    for period in sorted(periods, key=lambda each: (each.start, each.end)):
+        if furthest is not None and period.start != furthest.end + _DAY:
+            found.append((furthest, period, "gap" if period.start > furthest.end else "overlap"))
+        if furthest is None or period.end > furthest.end:
+            furthest = period
+    return found
+
+
+def _place_in_year(code: str) -> tuple[Frequency, int, int]:
+    """Frequency, year and number within the year of a well-formed code that is not ad hoc."""
+    year, suffix = int(code[:4]), code[5:]
+    if suffix == "":
+        return Frequency.annual, year, 1
+    if suffix == "9M":
+        return Frequency.nine_months, year, 1
+    lettered = {"S": Frequency.half_yearly, "Q": Frequency.quarterly, "W": Frequency.weekly}
+    return lettered.get(suffix[0], Frequency.monthly), year, int(suffix.lstrip("SQW"))
+
+
+def _regular(frequency: Frequency, year: int, number: int, rule: PeriodRule) -> Period:
+    code = _CODES[frequency].format(year=year, number=number)
+    if frequency is Frequency.weekly:
+        return _week(code, year, number)
+    last = number * _MONTHS[frequency]
+    first = last - _MONTHS[frequency] + 1
+    return Period(code, frequency, rule.start(year, first), rule.end(year, last), rule.deadline(year, last))
+
+
+def _week(code: str, year: int, number: int) -> Period:
+    try:
+        monday = date.fromisocalendar(year, number, 1)
+    except ValueError:
+        raise PeriodError(f"{code} does not exist: {year} has 52 weeks.") from None
+    return Period(code, Frequency.weekly, monday, monday + timedelta(days=6), None)
+
+
+def _ad_hoc(code: str) -> Period:
+    """A span from its first day; a month or year later is the same day number, or the month's last day."""
+    first_day, _, duration = code.partition("/P")
+    count, unit = int(duration[:-1]), duration[-1]
+    try:
+        start = date.fromisoformat(first_day)
+    except ValueError:
+        raise PeriodError(f"{first_day} is not a day of the calendar.") from None
+    if unit in "DW":
+        after = start + timedelta(days=count if unit == "D" else 7 * count)
+    else:
+        after = _day_of_month(start.year, start.month + count * (1 if unit == "M" else 12), start.day)
+    if after > date(LAST_YEAR + 1, 1, 1):
+        raise PeriodError(f"{code} ends after {LAST_YEAR}.")
+    return Period(code, Frequency.ad_hoc, start, after - _DAY, None)
+
+
+def _day_of_month(year: int, month: int, day: int) -> date:
+    """That day of a month counted from January of the year (0 is December before, 13 January after)."""
+    years, index = divmod(month - 1, 12)
+    year, month = year + years, index + 1
+    return date(year, month, min(day, monthrange(year, month)[1]))
+
+
+def _range(part: str, rule: PeriodRule) -> Iterator[Period]:
+    first_code, dots, last_code = part.partition("..")
+    first = parse_period(first_code, rule)
+    if not dots:
+        yield first
+        return
+    last = parse_period(last_code, rule)
+    if Frequency.ad_hoc in (first.frequency, last.frequency):
+        raise PeriodError("Ad hoc periods have no ranges: list them, separated by commas.")
+    if first.frequency is not last.frequency:
+        raise PeriodError(f"{first.code} and {last.code} have different frequencies: a range has one.")
+    if first.start > last.start:
+        raise PeriodError(f"The range is reversed: {first.code} comes after {last.code}.")
+    while first.code != last.code:
+        yield first
+        first = next_period(first, rule)
+    yield last

@@ -1,0 +1,147 @@
+"""A report (báo cáo): what is submitted, what is found wrong with it, and what becomes of it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from gateway.domain.document import Document
+from gateway.domain.form import LARGEST, Severity
+from gateway.errors import Language, Text
+
+
+class Status(StrEnum):
+    """What has become of a report."""
+
+    rejected = "rejected"
+    accepted = "accepted"
+    superseded = "superseded"
+    returned = "returned"
+    withdrawn = "withdrawn"
+
+
+CURRENT = frozenset({Status.accepted, Status.returned})
+"""Statuses of the current report of a key: at most one report of a key has one of them."""
+
+
+class ReportKind(StrEnum):
+    """An agency's own figures, or a consolidation of its children's."""
+
+    own = "own"
+    consolidation = "consolidation"
+
+
+class Nil(StrEnum):
+    """Why a report has no rows."""
+
+    nothing_to_report = "nothing_to_report"
+    not_applicable = "not_applicable"
+
+
+def _uuid(value: object) -> object:
+    if isinstance(value, str) and len(value) == 36:
+        return UUID(value)
+    return value
+
+
+def _enum(enumeration: type[StrEnum]) -> BeforeValidator:
+    return BeforeValidator(
+        lambda value: enumeration(value) if isinstance(value, str) and value in set(enumeration) else value
+    )
+
+
+ShortText = Annotated[str, StringConstraints(max_length=4000)]
+
+
+class Explanation(Document):
+    """Why a rule of severity ``explain`` does not hold; ``row`` names the row by its breakdowns."""
+
+    rule: str = Field(max_length=30)
+    row: dict[str, str] | None = None
+    text: Annotated[str, StringConstraints(min_length=1, max_length=4000)]
+
+
+class Submission(Document):
+    """A report as it is pushed. A row holds breakdown codes and indicator values side by side."""
+
+    form: str = Field(min_length=1, max_length=50, examples=["TTHC_06A"])
+    agency: str = Field(min_length=1, max_length=100, examples=["H26.18"])
+    period: str = Field(min_length=1, max_length=40, examples=["2026-Q3"])
+    rows: list[dict[str, Any]]
+    kind: Annotated[ReportKind, _enum(ReportKind)] = ReportKind.own
+    explanations: list[Explanation] | None = Field(default=None, max_length=10_000)
+    nil: Annotated[Nil | None, _enum(Nil)] = None
+    corrects: Annotated[UUID | None, BeforeValidator(_uuid)] = None
+    reason: ShortText | None = None
+    form_version: int | None = Field(default=None, ge=1, le=LARGEST)
+    classification: ShortText = "none"
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=False):
+    """A complaint about a report: which rule, where, and by how much."""
+
+    rule: str
+    severity: Severity
+    pointer: str
+    message: Text
+    row: Mapping[str, str] | None = None
+    indicator: str | None = None
+    expected: str | None = None
+    actual: str | None = None
+    difference: str | None = None
+
+    def shown(self, language: Language) -> dict[str, object]:
+        """The finding as the contract gives it, in one language."""
+        return {
+            "rule": self.rule,
+            "severity": self.severity,
+            "pointer": self.pointer,
+            "row": self.row,
+            "indicator": self.indicator,
+            "expected": self.expected,
+            "actual": self.actual,
+            "difference": self.difference,
+            "message": self.message.to(language),
+        }
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """What a report is, without its rows: what the sender is answered and every reader sees."""
+
+    id: UUID
+    status: Status
+    form: str
+    form_version: int
+    agency: str
+    period: str
+    kind: ReportKind
+    revision: int | None
+    corrects: UUID | None
+    received_at: datetime
+    late: bool | None
+    sha256: str
+    findings: list[Finding]
+    receipt: str | None
+
+    def shown(self, language: Language) -> dict[str, object]:
+        """The contract's answer to an accepted push, in one language."""
+        return {
+            "id": self.id,
+            "status": self.status,
+            "form": self.form,
+            "form_version": self.form_version,
+            "agency": self.agency,
+            "period": self.period,
+            "kind": self.kind,
+            "revision": self.revision,
+            "corrects": self.corrects,
+            "received_at": self.received_at,
+            "late": self.late,
+            "sha256": self.sha256,
+            "findings": [finding.shown(language) for finding in self.findings],
+            "receipt": self.receipt,
+        }

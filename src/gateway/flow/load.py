@@ -1,0 +1,226 @@
+"""Load the catalogue: read it as an immutable picture, and change it by whole, checked documents."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gateway.db import catalogue as stored
+from gateway.db.catalogue import Entry
+from gateway.db.connectors import all_connectors
+from gateway.domain.agency import Agencies, Agency, agency_faults
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.codelist import CodeList
+from gateway.domain.document import faults, pointer
+from gateway.domain.form import Form, FormDocument, FormFault
+from gateway.domain.upstream import Upstream, What
+from gateway.errors import CatalogueConflict, InvalidCatalogue, Place, Text
+
+Contents = dict[tuple[str, str, str], dict[str, Any]]
+"""Documents by kind, code and variant."""
+
+
+class Catalogues:
+    """Holds the newest catalogue this process has read, and reads again when there is a newer one."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._lock = asyncio.Lock()
+        self._contents: Contents = {}
+        self._forms: dict[tuple[str, str], Form] = {}
+        self.held: Catalogue | None = None
+
+    async def newest(self) -> Catalogue:
+        """The catalogue at its newest revision."""
+        async with self._lock, self._engine.connect() as connection:
+            revision = await stored.newest_revision(connection)
+            if self.held is None or self.held.revision != revision:
+                known = self.held.revision if self.held else 0
+                for entry in await stored.entries_since(connection, known):
+                    self._contents[entry.kind, entry.code, entry.variant] = entry.document
+                    self._forms.pop((entry.code, entry.variant), None)
+                self.held = await self._build(connection, revision)
+            return self.held
+
+    async def _build(self, connection: AsyncConnection, revision: int) -> Catalogue:
+        forms: dict[str, list[Form]] = {}
+        codelists, agencies = {}, []
+        for (kind, code, variant), document in self._contents.items():
+            match kind:
+                case "form":
+                    form = self._forms.get((code, variant)) or Form(FormDocument.model_validate(document))
+                    self._forms[code, variant] = form
+                    forms.setdefault(code, []).append(form)
+                case "codelist":
+                    codelists[code] = CodeList.model_validate(document)
+                case _:
+                    agencies.append(Agency.model_validate(document))
+        for versions in forms.values():
+            versions.sort(key=lambda form: form.version)
+        return Catalogue(
+            revision,
+            forms,
+            await stored.storage_keys(connection, stored.forms),
+            codelists,
+            Agencies(agencies, await stored.storage_keys(connection, stored.agencies)),
+            [_upstream(row) for row in await all_connectors(connection)],
+        )
+
+
+def _upstream(row: Any) -> Upstream:
+    return Upstream(
+        row.id,
+        row.name,
+        frozenset(row.forms) if row.forms is not None else None,
+        row.under,
+        What(row.what),
+        row.from_day,
+        row.made_at,
+    )
+
+
+Document = tuple[str, str, Mapping[str, Any]]
+"""Where a document comes from (a file, a request), its kind, and what it says."""
+
+
+async def amend(
+    connection: AsyncConnection, current: Catalogue, documents: Iterable[Document], client: UUID | None
+) -> int:
+    """Check documents together against the catalogue and record those that change it, as one revision.
+
+    Returns how many documents were new or changed. Raises ``InvalidCatalogue`` with every fault of every
+    document, or ``CatalogueConflict`` when something in use would change; nothing is recorded then.
+    """
+    found: list[Place] = []
+    entries: list[tuple[str, Entry]] = []
+    for source, kind, document in documents:
+        try:
+            entries.append((source, _entry(kind, document)))
+        except ValidationError as error:
+            found += [Place(f"{source}{place}", message) for place, message in faults(error)]
+        except FormFault as error:
+            found += [
+                Place(f"{source}{pointer(place)}", Text(f"Lỗi: {reason}", reason))
+                for place, reason in error.faults
+            ]
+    new = [(source, entry) for source, entry in entries if not _is_known(current, entry)]
+    found += _together(current, new)
+    if found:
+        raise InvalidCatalogue(
+            Text(f"Có {len(found)} lỗi; chưa nạp gì.", f"{len(found)} faults; nothing was loaded."),
+            errors=found,
+        )
+    for _, entry in new:
+        await _refuse_change_in_use(connection, current, entry)
+    if new:
+        note = ", ".join(sorted({f"{entry.kind} {entry.code}" for _, entry in new})[:20])
+        await stored.record(connection, [entry for _, entry in new], note, client)
+    return len(new)
+
+
+def _entry(kind: str, document: Mapping[str, Any]) -> Entry:
+    match kind:
+        case "form":
+            form = FormDocument.model_validate(document)
+            Form(form)
+            return Entry("form", form.code, str(form.version), form.model_dump())
+        case "codelist":
+            codelist = CodeList.model_validate(document)
+            return Entry("codelist", codelist.id, "", codelist.model_dump())
+        case _:
+            agency = Agency.model_validate(document)
+            return Entry("agency", agency.code, _variant(agency), agency.model_dump())
+
+
+def _variant(agency: Agency) -> str:
+    return agency.valid_from.isoformat() if agency.valid_from else ""
+
+
+def _is_known(current: Catalogue, entry: Entry) -> bool:
+    known: Agency | CodeList | FormDocument | None
+    match entry.kind:
+        case "form":
+            form = current.form_version(entry.code, int(entry.variant))
+            known = form.document if form else None
+        case "codelist":
+            known = current.codelists.get(entry.code)
+        case "agency":
+            versions = current.agencies.versions.get(entry.code, [])
+            known = next((each for each in versions if _variant(each) == entry.variant), None)
+    return known is not None and known.model_dump() == entry.document
+
+
+def _together(current: Catalogue, new: Sequence[tuple[str, Entry]]) -> list[Place]:
+    """What is wrong with the documents taken together with what is there already."""
+    found: list[Place] = []
+    lists = set(current.codelists) | {entry.code for _, entry in new if entry.kind == "codelist"}
+    for source, entry in new:
+        if entry.kind == "form":
+            for index, breakdown in enumerate(entry.document["breakdowns"]):
+                if breakdown["codelist"] not in lists:
+                    name = breakdown["codelist"]
+                    message = Text(f"Chưa có danh mục {name}.", f"There is no code list {name}.")
+                    found.append(Place(f"{source}/breakdowns/{index}/codelist", message))
+        elif entry.kind == "codelist":
+            known = current.codelists.get(entry.code)
+            lost = set(known.by_code if known else ()) - {each["code"] for each in entry.document["codes"]}
+            if lost:
+                names = ", ".join(sorted(lost))
+                message = Text(
+                    f"Mã chỉ được đóng, không được bỏ: {names}.", f"Codes are closed, never removed: {names}."
+                )
+                found.append(Place(f"{source}/codes", message))
+    if any(entry.kind == "agency" for _, entry in new):
+        found += _agencies_together(current, new)
+    return found
+
+
+def _agencies_together(current: Catalogue, new: Sequence[tuple[str, Entry]]) -> list[Place]:
+    sources: dict[str, str] = {}
+    versions = {
+        code: {each.valid_from: each for each in all_} for code, all_ in current.agencies.versions.items()
+    }
+    for source, entry in new:
+        if entry.kind == "agency":
+            agency = Agency.model_validate(entry.document)
+            versions.setdefault(agency.code, {})[agency.valid_from] = agency
+            sources[agency.code] = source
+    together = {code: list(each.values()) for code, each in versions.items()}
+    return [
+        Place(sources.get(code, code), Text(f"{code}: {reason}", f"{code}: {reason}"))
+        for code, reason in agency_faults(together)
+    ]
+
+
+async def _refuse_change_in_use(connection: AsyncConnection, current: Catalogue, entry: Entry) -> None:
+    if entry.kind != "form":
+        return
+    version = int(entry.variant)
+    if current.form_version(entry.code, version) and await stored.forms_in_use(
+        connection, entry.code, version
+    ):
+        raise CatalogueConflict(
+            Text(
+                f"Phiên bản {version} của biểu {entry.code} đã có báo cáo; hãy thêm phiên bản mới.",
+                f"Version {version} of form {entry.code} has reports; add a new version.",
+            )
+        )
+    for other in current.forms.get(entry.code, ()):
+        if other.version == version:
+            continue
+        meaning = {
+            each["id"]: (each["type"], each["unit"], each["over_agencies"], each["over_time"])
+            for each in entry.document["indicators"]
+        }
+        for each in other.indicators:
+            before = (each.type, each.unit, each.over_agencies, each.over_time)
+            if each.id in meaning and meaning[each.id] != before:
+                raise CatalogueConflict(
+                    Text(
+                        f"Chỉ tiêu {each.id} phải giữ kiểu, đơn vị và cách tổng hợp như ở phiên bản {other.version}.",
+                        f"Indicator {each.id} must keep the type, unit and both over_… of version {other.version}.",
+                    )
+                )

@@ -1,0 +1,80 @@
+"""Read a pushed body: strict JSON on the raw bytes, then the envelope. Pure."""
+
+from decimal import Decimal
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.domain.document import faults, pointer
+from gateway.domain.exact import decode
+from gateway.domain.report import Submission
+from gateway.errors import Classified, MalformedRequest, Place, Text
+
+MAX_PLACES = 1000
+"""Places named in one answer; a body with more is wrong altogether."""
+
+
+def parse_json(body: bytes) -> Any:
+    """Strict JSON (RFC 8259): UTF-8 without BOM, no NaN, no duplicate keys, decimals exact.
+
+    Raises ``MalformedRequest`` naming the place.
+    """
+    try:
+        value = decode(body)
+    except ValueError as error:
+        reason = str(error)
+        message = Text(f"Không phải JSON hợp lệ: {reason}", f"Not strict JSON: {reason}")
+        raise MalformedRequest(message, errors=[Place("", message)]) from error
+    if b"\\u0000" in body and (places := list(_nul_places(value, ()))):
+        message = Text("Chuỗi chứa ký tự NUL.", "The string contains a NUL character.")
+        raise MalformedRequest(message, errors=[Place(place, message) for place in places[:MAX_PLACES]])
+    return value
+
+
+def _nul_places(value: object, path: tuple[int | str, ...]) -> list[str]:
+    if isinstance(value, str):
+        return [pointer(path)] if "\0" in value else []
+    found: list[str] = []
+    if isinstance(value, dict):
+        for name, member in value.items():
+            found += [pointer(path)] if "\0" in name else _nul_places(member, (*path, name))
+    elif isinstance(value, list):
+        for index, member in enumerate(value):
+            found += _nul_places(member, (*path, index))
+    return found
+
+
+def read_submission(body: bytes) -> Submission:
+    """The report a body holds.
+
+    Raises ``MalformedRequest`` with every wrong place, or ``Classified`` when the report says that it is.
+    """
+    value = parse_json(body)
+    if not isinstance(value, dict):
+        message = Text("Nội dung phải là một đối tượng JSON.", "The body must be a JSON object.")
+        raise MalformedRequest(message, errors=[Place("", message)])
+    try:
+        submission = Submission.model_validate(value)
+    except ValidationError as error:
+        found = faults(error)
+        raise MalformedRequest(
+            Text(f"Phần khung báo cáo có {len(found)} lỗi.", f"The envelope has {len(found)} faults."),
+            errors=found[:MAX_PLACES],
+        ) from error
+    if submission.classification != "none":
+        raise Classified(
+            Text(
+                "Hệ thống không nhận báo cáo có nội dung bí mật nhà nước; nội dung không được lưu.",
+                "Reports with classified content are not taken; nothing of it was kept.",
+            )
+        )
+    return submission
+
+
+def figure_text(value: object) -> str:
+    """A cell as PostgreSQL's ``numeric`` reads it."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)

@@ -1,0 +1,314 @@
+"""Receive reports: judge them against the database and store what was decided, or leave no trace.
+
+However a report comes, alone or in a batch, it goes through ``receive``: two round trips and one commit for
+all the pushes given. Pushes that arrive while others are being stored wait for the next turn and share it
+(group commit), so that throughput rises with load and an idle gateway answers at once.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
+import zstandard
+from sqlalchemy.ext.asyncio import AsyncEngine
+from uuid_utils.compat import uuid7
+
+from gateway.db.engine import driver, is_outage
+from gateway.db.intake import (
+    KeyQuery,
+    NewDelivery,
+    NewKey,
+    NewReport,
+    Overtaken,
+    Standing,
+    read_standing,
+    store,
+)
+from gateway.db.reading import find_answer, find_head
+from gateway.domain.calendar import civil_date
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.form import Form
+from gateway.domain.period import parse_period
+from gateway.domain.report import Status
+from gateway.errors import GatewayError, Text, Unavailable
+from gateway.flow.judge import (
+    Answer,
+    Decision,
+    Earlier,
+    Knowledge,
+    Known,
+    Prepared,
+    Push,
+    Render,
+    Replay,
+    ReportKey,
+    Revision,
+    Sign,
+    Stored,
+    cells_from_storage,
+    day_before,
+    fingerprint,
+    judge,
+    prepare,
+    verdict_on,
+)
+from gateway.flow.load import Catalogues
+from gateway.flow.read import figure_text
+from gateway.flow.validate import Verdict
+
+Reply = Answer | GatewayError
+
+MAX_TOGETHER = 64
+_TRIES = 8
+_compress = zstandard.ZstdCompressor(level=3).compress
+
+
+@dataclass(slots=True)
+class Intake:
+    """The one way in. ``render`` makes the answer's bytes, which are stored with the report."""
+
+    engine: AsyncEngine
+    catalogues: Catalogues
+    render: Render
+    sign: Sign
+    turns: int = 2
+    _waiting: list[tuple[Push, asyncio.Future[Reply]]] = field(default_factory=list)
+    _running: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def receive(self, push: Push) -> Reply:
+        """Receive one report, together with whichever others wait at that moment.
+
+        The work goes on when the caller goes away: a report is stored whole or not at all.
+        """
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting.append((push, reply))
+        if len(self._running) < self.turns:
+            task = asyncio.create_task(self._take_turns())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return await reply
+
+    async def drain(self) -> None:
+        """Wait until nothing is being received."""
+        await asyncio.gather(*self._running)
+
+    async def _take_turns(self) -> None:
+        while self._waiting:
+            together, self._waiting = self._waiting[:MAX_TOGETHER], self._waiting[MAX_TOGETHER:]
+            try:
+                replies: Sequence[Reply] = await self.receive_all([push for push, _ in together])
+            except Exception as error:
+                for _, reply in together:
+                    if not reply.cancelled():
+                        reply.set_exception(error)
+                continue
+            for (_, reply), answer in zip(together, replies, strict=True):
+                if not reply.cancelled():
+                    reply.set_result(answer)
+
+    async def receive_all(self, pushes: Sequence[Push]) -> list[Reply]:
+        """Receive reports in order; a later one sees what became of the earlier.
+
+        Raises ``Unavailable`` when the database is away or did not say whether it committed.
+        """
+        try:
+            async with driver(self.engine) as connection:
+                for _ in range(_TRIES):
+                    try:
+                        return await self._attempt(connection, pushes)
+                    except Overtaken:
+                        continue
+        except Exception as error:
+            if is_outage(error):
+                raise Unavailable(_UNKNOWN, retry_after=2) from error
+            raise
+        raise Unavailable(_UNKNOWN, retry_after=1)
+
+    async def _attempt(self, connection: Any, pushes: Sequence[Push]) -> list[Reply]:
+        catalogue = self.catalogues.held or await self.catalogues.newest()
+        prepared = [_prepare(push, catalogue) for push in pushes]
+        able = [each for each in prepared if isinstance(each, Prepared)]
+        standing = await read_standing(connection, [_query(each, catalogue) for each in able])
+        if standing.catalogue != catalogue.revision:
+            await self.catalogues.newest()
+            raise Overtaken("a newer catalogue")
+        knowledge = _knowledge(catalogue, standing, able)
+        decisions: list[Decision] = [
+            judge(each, knowledge, self.render, self.sign) if isinstance(each, Prepared) else each
+            for each in prepared
+        ]
+        new = [each for each in decisions if isinstance(each, Stored)]
+        if new:
+            await store(
+                connection,
+                catalogue.revision,
+                [_report(each, catalogue) for each in new],
+                [delivery for each in new for delivery in _deliveries(each, catalogue)],
+                [key for each in new for key in _keys(each)],
+            )
+        return [await self._reply(connection, each, catalogue) for each in decisions]
+
+    async def _reply(self, connection: Any, decision: Decision, catalogue: Catalogue) -> Reply:
+        match decision:
+            case Stored():
+                return decision.answer
+            case Known():
+                head = await find_head(connection, decision.report, catalogue)
+                return self.render(head, 200, decision.language)
+            case Replay(push=push):
+                kept = await find_answer(connection, push.client, push.route, push.key or "")
+                return Answer(kept.status, kept.body, kept.media_type, kept.location, replayed=True)
+            case _:
+                return decision
+
+
+_UNKNOWN = Text(
+    "Cơ sở dữ liệu tạm thời không phục vụ được; chưa rõ báo cáo đã được lưu hay chưa. "
+    "Hãy gửi lại đúng nội dung này (cùng khóa Idempotency-Key nếu có): hệ thống không lưu trùng.",
+    "The database is not available and it is not known whether the report was stored. "
+    "Send the same bytes again (with the same Idempotency-Key, if any): nothing is stored twice.",
+)
+
+
+def _prepare(push: Push, catalogue: Catalogue) -> Prepared | GatewayError:
+    try:
+        return prepare(push, catalogue, _today())
+    except GatewayError as refusal:
+        return refusal
+
+
+def _query(prepared: Prepared, catalogue: Catalogue) -> KeyQuery:
+    return KeyQuery(
+        catalogue.agencies.ids[prepared.agency],
+        catalogue.form_ids[prepared.form.code],
+        prepared.submission.kind.value,
+        prepared.period.code,
+        day_before(prepared.period) if prepared.form.uses_previous else None,
+        prepared.push.client,
+        prepared.push.route,
+        prepared.push.key,
+    )
+
+
+def _knowledge(catalogue: Catalogue, standing: Standing, prepared: Sequence[Prepared]) -> Knowledge:
+    knowledge = Knowledge(catalogue, standing.at)
+    for kept in standing.revisions:
+        key = prepared[kept.n - 1].key
+        known = knowledge.revisions.setdefault(key, [])
+        if all(each.id != kept.id for each in known):
+            digest = bytes.fromhex(kept.sha256)
+            known.append(Revision(kept.id, kept.revision, Status(kept.status), kept.late, digest))
+    for earlier in standing.previous:
+        push = prepared[earlier.n - 1]
+        form = catalogue.form_version(push.form.code, earlier.version)
+        if form is not None:
+            rows = {
+                tuple(codes): cells_from_storage(push.form, form, figures)
+                for codes, figures, _ in earlier.rows
+            }
+            name = (push.agency, push.form.code, push.submission.kind)
+            knowledge.earlier.setdefault(name, []).append(Earlier(parse_period(earlier.period), rows))
+    for used in standing.keys:
+        push_of = prepared[used.n - 1].push
+        name_of = (push_of.client, push_of.route, push_of.key or "")
+        knowledge.keys[name_of] = bytes.fromhex(used.fingerprint)
+    return knowledge
+
+
+def _report(stored: Stored, catalogue: Catalogue) -> NewReport:
+    prepared, head = stored.prepared, stored.head
+    submission = prepared.submission
+    return NewReport(
+        id=head.id,
+        agency=catalogue.agencies.ids[prepared.agency],
+        form=catalogue.form_ids[prepared.form.code],
+        version=prepared.form.version,
+        period=prepared.period.code,
+        start=prepared.period.start,
+        end=prepared.period.end,
+        kind=submission.kind.value,
+        revision=head.revision,
+        status=head.status.value,
+        nil=submission.nil.value if submission.nil else None,
+        corrects=submission.corrects,
+        ends=stored.ends,
+        reason=submission.reason,
+        client=prepared.push.client,
+        received_at=head.received_at,
+        late=head.late,
+        sha256=prepared.sha256,
+        findings=msgspec.json.encode(head.findings).decode() if head.findings else "[]",
+        explanations=json.dumps([each.model_dump(mode="json") for each in submission.explanations or ()]),
+        receipt=head.receipt,
+        media_type=prepared.push.media_type,
+        body=_compress(prepared.push.body),
+        rows=[] if head.revision is None else list(_literals(stored, prepared.form)),
+    )
+
+
+def _literals(stored: Stored, form: Form) -> Iterator[tuple[str, str, str | None]]:
+    """Rows as PostgreSQL array literals, which cost the driver nothing to send."""
+    numbers, texts = form.number_positions, form.text_positions
+    for row in stored.rows:
+        codes = "{" + ",".join(f'"{code}"' for code in row.codes) + "}"
+        figures = "{" + ",".join([figure_text(row.cells[position]) for position in numbers]) + "}"
+        words = "{" + ",".join(_quoted(row.cells[position]) for position in texts) + "}" if texts else None
+        yield codes, figures, words
+
+
+def _quoted(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _deliveries(stored: Stored, catalogue: Catalogue) -> Iterator[NewDelivery]:
+    if stored.head.revision is None:
+        return
+    key: ReportKey = stored.prepared.key
+    hierarchy = catalogue.agencies.access(_today())
+    for upstream in catalogue.upstreams:
+        if upstream.takes(key.form, key.agency, key.kind.value, hierarchy):
+            yield NewDelivery(
+                id=uuid7(),
+                connector=upstream.number,
+                report=stored.head.id,
+                event="accepted",
+                reason=None,
+                agency=catalogue.agencies.ids[key.agency],
+                form=catalogue.form_ids[key.form],
+                period=key.period,
+                kind=key.kind.value,
+            )
+
+
+def _keys(stored: Stored) -> Iterator[NewKey]:
+    push, answer = stored.prepared.push, stored.answer
+    if push.key is not None:
+        yield NewKey(
+            push.client,
+            push.route,
+            push.key,
+            fingerprint(stored.prepared),
+            answer.status,
+            answer.location or "",
+            answer.media_type,
+            answer.body,
+        )
+
+
+async def check(intake: Intake, push: Push) -> Verdict:
+    """What validation would say of a push; nothing is stored. Raises as ``prepare`` does."""
+    catalogue = await intake.catalogues.newest()
+    prepared = prepare(push, catalogue, _today())
+    async with driver(intake.engine) as connection:
+        standing = await read_standing(connection, [_query(prepared, catalogue)])
+    return verdict_on(prepared, _knowledge(catalogue, standing, [prepared]))
+
+
+def _today() -> date:
+    return civil_date(datetime.now(UTC))

@@ -1,0 +1,67 @@
+"""Show a report whole: its head, its rows as they were pushed, and what happened to it."""
+
+from typing import Any
+
+import zstandard
+
+from gateway.db.reading import KeptEvent, KeptReport, KeptRow, find_events, find_payload, find_rows
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.exact import decode
+from gateway.domain.form import Form, Type
+from gateway.domain.report import Status
+from gateway.errors import Language
+
+
+def row_shown(form: Form, row: KeptRow) -> dict[str, object]:
+    """A row with breakdown codes and figures side by side; blanks are null."""
+    shown: dict[str, object] = dict(zip((each.id for each in form.breakdowns), row.codes, strict=True))
+    figures = iter(row.figures)
+    texts = iter(row.texts or ())
+    for indicator in form.indicators:
+        value = next(texts) if indicator.type is Type.text else next(figures)
+        if value is not None and indicator.type is Type.integer:
+            value = int(value)
+        elif value is not None and indicator.type is Type.boolean:
+            value = value != 0
+        shown[indicator.id] = value
+    return shown
+
+
+def decompress(body: bytes) -> bytes:
+    """A kept body as it was sent."""
+    return zstandard.ZstdDecompressor().decompress(body)
+
+
+async def report_shown(
+    connection: Any, kept: KeptReport, catalogue: Catalogue, language: Language
+) -> dict[str, object]:
+    """What ``GET /v1/reports/{id}`` answers, and what upstreams are sent."""
+    head = kept.head
+    events = (await find_events(connection, [head.id]))[head.id]
+    return head.shown(language) | {
+        "nil": kept.nil,
+        "reason": kept.reason,
+        "explanations": kept.explanations,
+        "ended": ended(events),
+        "rows": await _rows(connection, kept, catalogue),
+    }
+
+
+def ended(events: list[KeptEvent]) -> dict[str, object] | None:
+    """When, how and why a report was returned or withdrawn; the last of those counts."""
+    last = [each for each in events if each.event in {"returned", "withdrawn"}][-1:]
+    return {"event": last[0].event, "at": last[0].at, "reason": last[0].reason} if last else None
+
+
+async def _rows(connection: Any, kept: KeptReport, catalogue: Catalogue) -> list[object]:
+    head = kept.head
+    if head.status is not Status.rejected:
+        form = catalogue.form_version(head.form, head.form_version)
+        if form is None:
+            raise LookupError(f"form {head.form} version {head.form_version} is not in the catalogue")
+        return [row_shown(form, row) for row in await find_rows(connection, kept)]
+    payload = await find_payload(connection, kept)
+    if payload is None:
+        return []
+    sent = decode(decompress(payload[1]))
+    return list(sent["rows"])

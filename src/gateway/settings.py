@@ -1,0 +1,55 @@
+"""Settings: environment variables ``GATEWAY_*``, read once at the start and passed down."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting of every process; ``.env.example`` lists them with a sentence each."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, extra="forbid")
+
+    mode: Literal["development", "production"] = "development"
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    issuer: str = "http://127.0.0.1:8000"
+    """Public base address: issuer of tokens and receipts, and base of problem types."""
+    database_url: str | None = None
+    """A PostgreSQL 16+ address; unset means the embedded server in ``data_dir``."""
+    data_dir: Path = Path(".gateway")
+    keys_dir: Path | None = None
+    """Signing and encryption keys; unset means ``data_dir``/keys, made at first start in development."""
+    database_pool: int = Field(default=16, ge=1, le=200)
+    max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+    max_batch_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024)
+    body_timeout_seconds: float = Field(default=60, gt=0)
+    """How long a client may take to send one body, or 1 MiB of a batch."""
+    token_seconds: int = Field(default=900, ge=60, le=3600)
+    worker_concurrency: int = Field(default=32, ge=1, le=1000)
+    worker_poll_seconds: float = Field(default=1.0, gt=0)
+    lease_seconds: float = Field(default=15, ge=1, le=60)
+    attempt_seconds: float = Field(default=10, gt=0)
+    """Total deadline of one delivery attempt; shorter than the lease, so that a lease is never outlived."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def keys(self) -> Path:
+        return self.keys_dir or self.data_dir / "keys"
+
+    @property
+    def lease(self) -> timedelta:
+        return timedelta(seconds=self.lease_seconds)
+
+    @property
+    def sqlalchemy_url(self) -> str | None:
+        """``database_url`` for asyncpg: SQLAlchemy 2.1 takes a bare ``postgresql://`` for psycopg."""
+        if self.database_url is None:
+            return None
+        scheme, separator, rest = self.database_url.partition("://")
+        if not separator or scheme.partition("+")[0] not in {"postgresql", "postgres"}:
+            raise ValueError("GATEWAY_DATABASE_URL must begin with postgresql://")
+        return f"postgresql+asyncpg://{rest}"
