@@ -73,6 +73,7 @@ def upgrade() -> None:
         sa.Column("from_day", sa.Date(), nullable=True),
         sa.Column("concurrency", sa.Integer(), nullable=False),
         sa.Column("rate", sa.Numeric(), nullable=True),
+        sa.Column("paced_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("allow_private_addresses", sa.Boolean(), nullable=False),
         sa.Column("credentials", sa.LargeBinary(), nullable=True),
         sa.Column(
@@ -129,9 +130,16 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_due",
         "deliveries",
-        ["due_at"],
+        ["connector_id", "due_at"],
         unique=False,
         postgresql_where=sa.text("state in ('pending', 'sending')"),
+    )
+    op.create_index(
+        "ix_deliveries_stuck",
+        "deliveries",
+        ["connector_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("state in ('refused', 'exhausted')"),
     )
     op.create_index(
         "ix_deliveries_order",
@@ -177,6 +185,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "report_events",
+        sa.Column("recorded_xid", Xid8(), server_default=sa.text("pg_current_xact_id()"), nullable=False),
         sa.Column("seq", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("report_id", sa.Uuid(), nullable=False),
         sa.Column("event", sa.Text(), nullable=False),
@@ -184,11 +193,10 @@ def upgrade() -> None:
         sa.Column("client_id", sa.Uuid(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("replaces", sa.Uuid(), nullable=True),
-        sa.Column("recorded_xid", Xid8(), server_default=sa.text("pg_current_xact_id()"), nullable=False),
         sa.CheckConstraint(
             "event in ('accepted', 'corrected', 'returned', 'withdrawn')", name=op.f("ck_report_events_event")
         ),
-        sa.PrimaryKeyConstraint("seq", name=op.f("pk_report_events")),
+        sa.PrimaryKeyConstraint("recorded_xid", "seq", name=op.f("pk_report_events")),
     )
     op.create_index(op.f("ix_report_events_report_id"), "report_events", ["report_id"], unique=False)
     op.create_table(
@@ -323,6 +331,11 @@ def downgrade() -> None:
         "ix_deliveries_order",
         table_name="deliveries",
         postgresql_where=sa.text("state in ('pending', 'sending')"),
+    )
+    op.drop_index(
+        "ix_deliveries_stuck",
+        table_name="deliveries",
+        postgresql_where=sa.text("state in ('refused', 'exhausted')"),
     )
     op.drop_index(
         "ix_deliveries_due",

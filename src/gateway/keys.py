@@ -68,9 +68,7 @@ def load_keys(settings: Settings) -> Keys:
             receipts=_signing_keys(directory, "receipt", may_make),
             tokens=_signing_keys(directory, "token", may_make),
             secrets=MultiFernet(
-                [Fernet(path.read_bytes()) for path in _files(directory, "encryption", ".key", may_make)][
-                    ::-1
-                ]
+                [Fernet(path.read_bytes()) for path in _files(directory, "encryption", ".key", may_make)][::-1]
             ),
         )
 

@@ -165,9 +165,7 @@ def _read(body: bytes, now: datetime) -> Arrival:
     except ValueError as error:
         raise NotAsAgreed(400, f"the body is not strict JSON: {error}") from error
     fields = shown.model_dump(exclude={"sha256"})
-    return Arrival(
-        **fields, event=Event.accepted, sha256=sha256, report_sha256=shown.sha256, first_at=now, last_at=now
-    )
+    return Arrival(**fields, event=Event.accepted, sha256=sha256, report_sha256=shown.sha256, first_at=now, last_at=now)
 
 
 def _check_digest(headers: Headers, body: bytes) -> None:

@@ -1,7 +1,7 @@
 """Batches: many reports in one body, a line each, committed in chunks, answered in order."""
 
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -24,7 +24,7 @@ class Line:
     body: bytes | None
 
 
-async def lines(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[Line]:
+async def lines(pieces: AsyncIterator[bytes], most: int) -> AsyncGenerator[Line, None]:
     """The lines of a body, without their ends and without blank ones; at most ``most`` bytes of one are held."""
     number, held, too_long = 0, bytearray(), False
     async for piece in pieces:

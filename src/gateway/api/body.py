@@ -42,9 +42,7 @@ async def pieces(request: Request, most: int, seconds: float) -> AsyncIterator[b
         for piece in _inflated(inflater, sent) if inflater else (sent,):
             size += len(piece)
             if size > most:
-                raise ContentTooLarge(
-                    Text(f"Nội dung vượt quá {most} byte.", f"The body is larger than {most} bytes.")
-                )
+                raise ContentTooLarge(Text(f"Nội dung vượt quá {most} byte.", f"The body is larger than {most} bytes."))
             yield piece
     if inflater is not None and not inflater.eof:
         raise _damaged()
@@ -61,9 +59,7 @@ async def _as_sent(request: Request, seconds: float) -> AsyncIterator[bytes]:
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise MalformedRequest(
-                Text("Nội dung được gửi quá chậm.", "The body was sent too slowly.")
-            ) from None
+            raise MalformedRequest(Text("Nội dung được gửi quá chậm.", "The body was sent too slowly.")) from None
         since += len(sent)
         if since >= _PIECE:
             deadline, since = loop.time() + seconds, 0
@@ -94,7 +90,5 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
     """The whole body, within its limits; refused at once where the length is declared."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
-        raise ContentTooLarge(
-            Text(f"Nội dung vượt quá {most} byte.", f"The body is larger than {most} bytes.")
-        )
+        raise ContentTooLarge(Text(f"Nội dung vượt quá {most} byte.", f"The body is larger than {most} bytes."))
     return b"".join([piece async for piece in pieces(request, most, seconds)])

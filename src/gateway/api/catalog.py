@@ -112,9 +112,7 @@ async def read_template(code: str, catalogue: NewestCatalogue, _: AnyCaller, tod
 def _whole_country(caller: Caller) -> None:
     if caller.agency is not None:
         raise Forbidden(
-            Text(
-                "Chỉ cấp trung ương được đổi danh mục dùng chung.", "Only a client of the whole country may."
-            )
+            Text("Chỉ cấp trung ương được đổi danh mục dùng chung.", "Only a client of the whole country may.")
         )
 
 
@@ -130,9 +128,7 @@ async def _body(request: Request, **named: object) -> dict[str, Any]:
     media_type_of(request, "application/json")
     value = parse_json(await read_body(request, _MOST_BYTES, 30))
     if not isinstance(value, dict):
-        raise MalformedRequest(
-            Text("Nội dung phải là một đối tượng JSON.", "The body must be a JSON object.")
-        )
+        raise MalformedRequest(Text("Nội dung phải là một đối tượng JSON.", "The body must be a JSON object."))
     for name, expected in named.items():
         if value.setdefault(name, expected) != expected:
             message = Text("Không khớp với địa chỉ.", "Does not agree with the address.")
@@ -154,9 +150,7 @@ _WRITE = problems(400, 401, 403, 404, 409, 413, 415, 422)
     openapi_extra=_takes(FormDocument),
     responses=_WRITE,
 )
-async def put_form(
-    code: str, version: Version, request: Request, gateway: GatewayParts, caller: Editor
-) -> Response:
+async def put_form(code: str, version: Version, request: Request, gateway: GatewayParts, caller: Editor) -> Response:
     """Add a form version, or change one that no report uses yet."""
     _whole_country(caller)
     document = await _body(request, code=code, version=version)
@@ -209,7 +203,7 @@ async def read_agency(code: str, catalogue: NewestCatalogue, _: AnyCaller, today
     canonical = catalogue.agencies.resolve(code)
     if canonical is None:
         raise NotFound(Text("Không có cơ quan này.", "There is no such agency."))
-    return _document(catalogue.agencies.latest(canonical, today))
+    return _document(catalogue.agencies.nearest(canonical, today))
 
 
 @router.put("/agencies/{code}", response_model=Agency, openapi_extra=_takes(Agency), responses=_WRITE)
@@ -228,9 +222,7 @@ async def put_agency(
         known = code not in catalogue.agencies or covers(catalogue, caller, code, today)
         if not known or code == caller.agency or not covers(catalogue, caller, str(parent), today):
             raise Forbidden(
-                Text(
-                    "Chỉ được sửa cơ quan trực thuộc.", "Only agencies below the client's own may be changed."
-                )
+                Text("Chỉ được sửa cơ quan trực thuộc.", "Only agencies below the client's own may be changed.")
             )
     changed = await _amend(gateway, caller, "agency", document)
-    return _document(changed.agencies.latest(code, today))
+    return _document(changed.agencies.nearest(code, today))

@@ -74,7 +74,7 @@ _oauth = OAuth2(
     scheme_name="client credentials",
     description="OAuth 2.0 client credentials: `POST /oauth/token` with HTTP Basic.",
     flows={
-        "clientCredentials": {  # type: ignore[arg-type]
+        "clientCredentials": {
             "tokenUrl": "/oauth/token",
             "scopes": {scope.value: words for scope, words in SCOPE_WORDS.items()},
         }
@@ -83,14 +83,10 @@ _oauth = OAuth2(
 )
 
 
-async def _caller(
-    request: Request, gateway: GatewayParts, given: Annotated[str | None, Depends(_oauth)]
-) -> Caller:
+async def _caller(request: Request, gateway: GatewayParts, given: Annotated[str | None, Depends(_oauth)]) -> Caller:
     scheme, _, token = (given or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise Unauthenticated(
-            Text("Cần token: Authorization: Bearer …", "A token is needed: Authorization: Bearer …")
-        )
+        raise Unauthenticated(Text("Cần token: Authorization: Bearer …", "A token is needed: Authorization: Bearer …"))
     return gateway.tokens.verify(token.strip())
 
 

@@ -26,7 +26,7 @@ Limit = Annotated[int, Depends(_limit)]
 Cursor = Annotated[str | None, Query(description="The `next` of the page before; opaque.")]
 
 
-def _bad_cursor() -> MalformedRequest:
+def bad_cursor() -> MalformedRequest:
     message = Text("cursor không hợp lệ.", "The cursor is not one of ours.")
     return MalformedRequest(message, errors=[Place("cursor", message)])
 
@@ -41,9 +41,9 @@ def from_cursor(cursor: str, parts: int) -> list[str]:
     try:
         found = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split("|")
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise _bad_cursor() from None
+        raise bad_cursor() from None
     if len(found) != parts:
-        raise _bad_cursor()
+        raise bad_cursor()
     return found
 
 
@@ -54,7 +54,7 @@ def uuid_cursor(cursor: str | None) -> UUID | None:
     try:
         return UUID(from_cursor(cursor, 1)[0])
     except ValueError:
-        raise _bad_cursor() from None
+        raise bad_cursor() from None
 
 
 def page(items: Sequence[object], limit: int, last: object) -> dict[str, object]:

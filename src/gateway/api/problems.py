@@ -45,9 +45,7 @@ def problem(error: GatewayError, language: Language, request_id: str | None = No
     if request_id is not None:
         body["instance"] = f"urn:request:{request_id}"
     if error.errors:
-        body["errors"] = [
-            {"pointer": place.pointer, "message": place.message.to(language)} for place in error.errors
-        ]
+        body["errors"] = [{"pointer": place.pointer, "message": place.message.to(language)} for place in error.errors]
     return body | error.extra
 
 

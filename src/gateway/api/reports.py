@@ -51,9 +51,7 @@ router = APIRouter(prefix="/v1/reports", tags=["reports"])
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def _push(
-    request: Request, caller: Caller, language: Language, body: bytes, media_type: str, route: str
-) -> Push:
+def _push(request: Request, caller: Caller, language: Language, body: bytes, media_type: str, route: str) -> Push:
     keys = request.headers.getlist("idempotency-key")
     if len(keys) > 1 or (keys and _KEY.fullmatch(keys[0]) is None):
         message = Text(
@@ -148,9 +146,7 @@ async def submit_batch(request: Request, gateway: GatewayParts, caller: Writer, 
     return StreamingResponse(spool.read(), media_type="application/x-ndjson")
 
 
-async def _find(
-    gateway: Gateway, catalogue: Catalogue, caller: Caller, report: UUID, today: Today
-) -> KeptReport:
+async def _find(gateway: Gateway, catalogue: Catalogue, caller: Caller, report: UUID, today: Today) -> KeptReport:
     async with driver(gateway.engine) as connection:
         kept = await find_report(connection, report, catalogue)
     if kept is None:
@@ -248,8 +244,7 @@ async def history(
             "reason": each.reason,
             "ended": ended(events[each.head.id]),
             "events": [
-                {"event": event.event, "at": event.at, "reason": event.reason}
-                for event in events[each.head.id]
+                {"event": event.event, "at": event.at, "reason": event.reason} for event in events[each.head.id]
             ],
         }
         for each in revisions
@@ -289,9 +284,7 @@ async def return_(
     """Return a report to its sender, with a reason: it stops counting until it is corrected."""
     kept = await _find(gateway, catalogue, caller, report, today)
     if kept.head.agency == caller.agency:
-        raise Forbidden(
-            Text("Chỉ cấp trên mới được trả lại báo cáo.", "Only a level above may return a report.")
-        )
+        raise Forbidden(Text("Chỉ cấp trên mới được trả lại báo cáo.", "Only a level above may return a report."))
     return await _end(gateway, catalogue, caller, kept, Status.returned, body.reason, language)
 
 

@@ -10,7 +10,7 @@ from gateway.flow.judge import find_agency
 
 def covers(catalogue: Catalogue, caller: Caller, agency: str, today: date) -> bool:
     """Whether an agency lies in the caller's subtree."""
-    return caller.agency is None or catalogue.agencies.access(today).covers(caller.agency, agency)
+    return caller.agency is None or catalogue.agencies.placed(today).covers(caller.agency, agency)
 
 
 def require_covered(catalogue: Catalogue, caller: Caller, agency: str, today: date) -> None:
@@ -40,4 +40,4 @@ def agencies_asked(
     root = root_of(catalogue, caller, under, today)
     if root is None:
         return None
-    return [ids[code] for code in catalogue.agencies.access(today).subtree(root)]
+    return [ids[code] for code in catalogue.agencies.placed(today).subtree(root)]

@@ -21,6 +21,8 @@ connectors = sa.Table(
     sa.Column("from_day", sa.Date),
     sa.Column("concurrency", sa.Integer, nullable=False),
     sa.Column("rate", sa.Numeric),
+    # Up to when the rate is used up by what was claimed.
+    sa.Column("paced_until", Instant),
     sa.Column("allow_private_addresses", sa.Boolean, nullable=False),
     sa.Column("credentials", sa.LargeBinary),
     sa.Column("made_at", Instant, nullable=False, server_default=sa.func.now()),
@@ -43,8 +45,13 @@ async def find_connector(connection: AsyncConnection, name: str) -> sa.Row[Any] 
     return rows.one_or_none()
 
 
+async def lock_connector(connection: Any, number: int) -> None:
+    """Keep claims of a connector's deliveries, and other changes to it, waiting until the transaction ends."""
+    await connection.execute("SELECT FROM connectors WHERE id = $1 FOR NO KEY UPDATE", number)
+
+
 async def put_connector(connection: AsyncConnection, name: str, values: dict[str, Any]) -> bool:
-    """Make or change a connector; True when it is new."""
+    """Make or change a connector; True when it is new. One at a time: under the catalogue's lock."""
     changed = await connection.execute(
         sa.update(connectors).where(_present, connectors.c.name == name).values(**values)
     )
@@ -54,21 +61,22 @@ async def put_connector(connection: AsyncConnection, name: str, values: dict[str
     return True
 
 
-async def pause_connector(connection: AsyncConnection, name: str, paused: bool) -> bool:
-    """Stop or resume sending; False when there is no such connector."""
+async def pause_connector(connection: AsyncConnection, name: str, paused: bool) -> None:
+    """Stop or resume sending. What is being sent already goes on."""
     at = sa.func.coalesce(connectors.c.paused_at, sa.func.now()) if paused else sa.null()
-    changed = await connection.execute(
-        sa.update(connectors).where(_present, connectors.c.name == name).values(paused_at=at)
-    )
-    return bool(changed.rowcount)
+    await connection.execute(sa.update(connectors).where(_present, connectors.c.name == name).values(paused_at=at))
 
 
-async def remove_connector(connection: AsyncConnection, name: str) -> int | None:
-    """Mark a connector as removed and return its storage key; None when there is none."""
-    statement = (
+async def remove_connector(connection: AsyncConnection, name: str) -> None:
+    """Mark a connector as removed and forget its credentials."""
+    await connection.execute(
         sa.update(connectors)
         .where(_present, connectors.c.name == name)
         .values(removed_at=sa.func.now(), credentials=None)
-        .returning(connectors.c.id)
     )
-    return (await connection.execute(statement)).scalar_one_or_none()
+
+
+async def connectors_ever(connection: AsyncConnection) -> list[sa.Row[Any]]:
+    """Storage key, name and subtree of every connector there ever was."""
+    statement = sa.select(connectors.c.id, connectors.c.name, connectors.c.under)
+    return list(await connection.execute(statement))

@@ -1,4 +1,16 @@
-"""Deliveries: the outbox. A row is made in the transaction that stores its report, and claimed by workers."""
+"""Deliveries: the outbox. A row is made in the transaction that stores its report, and claimed by workers.
+
+A delivery is *open* while it is pending or sending. Within a connector and a key of report, ``seq`` is the order
+of events, since whoever stores the later event has waited for the earlier to commit. An open delivery can
+become final at any time; the way back, and a new one in the past, are only taken under the connector's lock
+(``lock_connector``), which claims take too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -20,9 +32,11 @@ deliveries = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False, server_default="pending"),
     sa.Column("made_at", Instant, nullable=False, server_default=sa.func.now()),
+    # Of a pending delivery the next attempt, of one that is being sent the end of the lease.
     sa.Column("due_at", Instant, nullable=False, server_default=sa.func.now()),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("claim", sa.Uuid),
+    # The last end, kept when a person takes the delivery up again: the retry schedule starts anew after it.
     sa.Column("finished_at", Instant),
     sa.Column("outcome", sa.Text),
     sa.CheckConstraint(
@@ -30,7 +44,19 @@ deliveries = sa.Table(
     ),
     sa.CheckConstraint("event in ('accepted', 'returned', 'withdrawn')", name="event"),
     sa.CheckConstraint("(state = 'sending') = (claim IS NOT NULL)", name="claim"),
-    sa.Index("ix_deliveries_due", "due_at", postgresql_where=sa.text("state in ('pending', 'sending')")),
+    # By connector first: the backlog of one that is paused must cost the others nothing.
+    sa.Index(
+        "ix_deliveries_due",
+        "connector_id",
+        "due_at",
+        postgresql_where=sa.text("state in ('pending', 'sending')"),
+    ),
+    sa.Index(
+        "ix_deliveries_stuck",
+        "connector_id",
+        "id",
+        postgresql_where=sa.text("state in ('refused', 'exhausted')"),
+    ),
     sa.Index(
         "ix_deliveries_order",
         "connector_id",
@@ -56,3 +82,208 @@ attempts = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("reply", sa.Text),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDelivery:
+    """A delivery as it is kept; agency and form are storage keys."""
+
+    id: UUID
+    connector_id: int
+    connector: str
+    under: str | None
+    is_removed: bool
+    report_id: UUID
+    event: str
+    agency_id: int
+    form_id: int
+    period: str
+    kind: str
+    state: str
+    made_at: datetime
+    due_at: datetime
+    attempts: int
+    finished_at: datetime | None
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAttempt:
+    """One attempt that was made."""
+
+    number: int
+    started_at: datetime
+    finished_at: datetime
+    outcome: str
+    status: int | None
+    reason: str
+    reply: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WantedDeliveries:
+    """Which deliveries to list: of which connectors (None is all), and ``before`` the last of the page before."""
+
+    connectors: Sequence[int] | None
+    state: str | None = None
+    report: UUID | None = None
+    before: UUID | None = None
+    limit: int = 100
+
+
+_DELIVERY = """
+SELECT d.id, d.connector_id, c.name AS connector, c.under, c.removed_at IS NOT NULL AS is_removed, d.report_id,
+       d.event, d.agency_id, d.form_id, d.period, d.kind, d.state, d.made_at, d.due_at, d.attempts, d.finished_at,
+       d.outcome
+  FROM deliveries d JOIN connectors c ON c.id = d.connector_id
+"""
+
+
+async def find_delivery(connection: Any, delivery: UUID) -> KeptDelivery | None:
+    row = await connection.fetchrow(_DELIVERY + "WHERE d.id = $1", delivery)
+    return None if row is None else KeptDelivery(**row)
+
+
+async def find_attempts(connection: Any, delivery: UUID) -> list[KeptAttempt]:
+    """The attempts that were made at a delivery, oldest first."""
+    rows = await connection.fetch(
+        "SELECT number, started_at, finished_at, outcome, status, reason, reply FROM attempts"
+        " WHERE delivery_id = $1 ORDER BY number",
+        delivery,
+    )
+    return [KeptAttempt(**row) for row in rows]
+
+
+async def list_deliveries(connection: Any, wanted: WantedDeliveries) -> list[KeptDelivery]:
+    """Deliveries, newest first."""
+    conditions = {
+        "d.connector_id = ANY ({}::int[])": wanted.connectors,
+        "d.state = {}": wanted.state,
+        "d.report_id = {}": wanted.report,
+        "d.id < {}": wanted.before,
+    }
+    given = {text: value for text, value in conditions.items() if value is not None}
+    # Only what is asked for is in the statement, so that each combination is planned for its own index.
+    where = " AND ".join(text.format(f"${number}") for number, text in enumerate(given, 1)) or "true"
+    rows = await connection.fetch(
+        f"{_DELIVERY} WHERE {where} ORDER BY d.id DESC LIMIT {int(wanted.limit)}",  # noqa: S608 (texts above)
+        *given.values(),
+    )
+    return [KeptDelivery(**row) for row in rows]
+
+
+_OVERTAKEN = """
+EXISTS (SELECT FROM reports r JOIN deliveries l ON l.report_id = r.id AND l.connector_id = d.connector_id
+         WHERE r.agency_id = d.agency_id AND r.form_id = d.form_id AND r.kind = d.kind AND r.period = d.period
+           AND l.seq > d.seq AND (l.state IN ('sending', 'delivered') OR EXISTS
+               (SELECT FROM attempts a WHERE a.delivery_id = l.id AND a.outcome IN ('delivered', 'ambiguous'))))
+"""
+"""Whether the upstream has, may have or is being given a later event of the key than delivery ``d``."""
+
+
+async def reopen_delivery(connection: Any, delivery: UUID, words: str) -> bool:
+    """Make a final delivery pending and due; False when a later one of its key has passed it.
+
+    Under the connector's lock.
+    """
+    tag: str = await connection.execute(
+        "UPDATE deliveries d SET state = 'pending', due_at = now(), outcome = $2"
+        f" WHERE id = $1 AND state IN ('refused', 'exhausted', 'cancelled') AND NOT {_OVERTAKEN}",
+        delivery,
+        words,
+    )
+    return tag == "UPDATE 1"
+
+
+async def hasten_delivery(connection: Any, delivery: UUID) -> None:
+    """Make a pending delivery due now."""
+    await connection.execute(
+        "UPDATE deliveries SET due_at = least(due_at, now()) WHERE id = $1 AND state = 'pending'", delivery
+    )
+
+
+async def cancel_delivery(connection: Any, delivery: UUID, words: str) -> None:
+    """Give up a delivery that is neither being sent nor delivered. Under the connector's lock."""
+    await connection.execute(
+        "UPDATE deliveries SET state = 'cancelled', finished_at = now(), outcome = $2"
+        " WHERE id = $1 AND state IN ('pending', 'refused', 'exhausted')",
+        delivery,
+        words,
+    )
+
+
+async def reopen_all(connection: Any, connector: int, words: str) -> int:
+    """Take up all that a connector refused or exhausted and may still be sent, and make what waits due now.
+
+    Returns how many. Under the connector's lock.
+    """
+    rows = await connection.fetch(
+        "UPDATE deliveries d SET state = 'pending', due_at = now(), outcome = $2"
+        f" WHERE connector_id = $1 AND state IN ('refused', 'exhausted') AND NOT {_OVERTAKEN} RETURNING 1",
+        connector,
+        words,
+    )
+    hastened = await connection.fetch(
+        "UPDATE deliveries SET due_at = now()"
+        " WHERE connector_id = $1 AND state = 'pending' AND due_at > now() RETURNING 1",
+        connector,
+    )
+    return len(rows) + len(hastened)
+
+
+async def cancel_open(connection: Any, connector: int, words: str) -> None:
+    """Give up all that is pending or being sent to a connector; an attempt under way records nothing."""
+    await connection.execute(
+        "UPDATE deliveries SET state = 'cancelled', claim = NULL, finished_at = now(), outcome = $2"
+        " WHERE connector_id = $1 AND state IN ('pending', 'sending')",
+        connector,
+        words,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Which kept reports a connector is to be given although they are older than it; None is all."""
+
+    connector: int
+    since: datetime
+    agencies: Sequence[int] | None
+    forms: Sequence[int] | None
+    kinds: Sequence[str]
+
+
+_UUID7 = """
+encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
+    substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1),
+    'hex')::uuid
+"""
+"""A version 7 UUID (RFC 9562): 48 bits of Unix milliseconds laid over a random version 4."""
+
+
+async def add_backlog(connection: Any, backlog: Backlog) -> int:
+    """Make deliveries of what happened to kept reports before now, in order, and return how many.
+
+    A report that the connector has a delivery of, or of a later revision, is left out: it would arrive too late.
+    """
+    rows = await connection.fetch(
+        f"""
+        INSERT INTO deliveries (id, connector_id, report_id, event, reason, agency_id, form_id, period, kind)
+        SELECT {_UUID7}, $1, r.id, CASE e.event WHEN 'corrected' THEN 'accepted' ELSE e.event END,
+               CASE WHEN e.event IN ('returned', 'withdrawn') THEN e.reason END,
+               r.agency_id, r.form_id, r.period, r.kind
+          FROM report_events e JOIN reports r ON r.id = e.report_id
+         WHERE r.received_at >= $2 AND ($3::int[] IS NULL OR r.agency_id = ANY ($3))
+           AND ($4::int[] IS NULL OR r.form_id = ANY ($4)) AND r.kind = ANY ($5::text[])
+           AND NOT EXISTS (SELECT FROM reports l JOIN deliveries d ON d.report_id = l.id AND d.connector_id = $1
+                            WHERE l.agency_id = r.agency_id AND l.form_id = r.form_id AND l.kind = r.kind
+                              AND l.period = r.period AND l.revision >= r.revision)
+         ORDER BY e.seq
+        RETURNING 1
+        """,
+        backlog.connector,
+        backlog.since,
+        backlog.agencies,
+        backlog.forms,
+        backlog.kinds,
+    )
+    return len(rows)

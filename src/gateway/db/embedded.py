@@ -286,9 +286,7 @@ class EmbeddedServer:
 
     def _start(self) -> None:
         for half_made in self.directory.glob("new-*"):
-            shutil.rmtree(
-                half_made, ignore_errors=True
-            )  # an orphan initdb may write on: the next start retries
+            shutil.rmtree(half_made, ignore_errors=True)  # an orphan initdb may write on: the next start retries
         if not self._data.exists():
             self._initialise()
         if not self._processes():
@@ -369,9 +367,7 @@ class EmbeddedServer:
     def _processes(self) -> list[psutil.Process]:
         """The living processes of this server: each works inside the data directory (and zombies nowhere)."""
         running = psutil.process_iter(["name", "cwd"])
-        return [
-            process for process in running if process.info == {"name": "postgres", "cwd": str(self._data)}
-        ]
+        return [process for process in running if process.info == {"name": "postgres", "cwd": str(self._data)}]
 
     def _postmaster(self) -> psutil.Process | None:
         try:

@@ -81,9 +81,7 @@ def _kept(row: Any, catalogue: Catalogue) -> KeptReport:
         receipt=row["receipt"],
     )
     explanations = msgspec.json.decode(row["explanations"])
-    return KeptReport(
-        head, row["agency_id"], row["form_id"], row["year"], row["reason"], row["nil"], explanations
-    )
+    return KeptReport(head, row["agency_id"], row["form_id"], row["year"], row["reason"], row["nil"], explanations)
 
 
 async def find_report(connection: Any, report: UUID, catalogue: Catalogue) -> KeptReport | None:

@@ -37,9 +37,7 @@ reports = sa.Table(
     sa.Column("receipt", sa.Text),
     sa.Column("recorded_xid", Xid8, nullable=False, server_default=sa.text("pg_current_xact_id()")),
     sa.Column("ended_xid", Xid8),
-    sa.CheckConstraint(
-        "status in ('rejected', 'accepted', 'superseded', 'returned', 'withdrawn')", name="status"
-    ),
+    sa.CheckConstraint("status in ('rejected', 'accepted', 'superseded', 'returned', 'withdrawn')", name="status"),
     sa.CheckConstraint("kind in ('own', 'consolidation')", name="kind"),
     sa.CheckConstraint("(status = 'rejected') = (revision IS NULL)", name="revision"),
     sa.CheckConstraint("(status = 'rejected') = (receipt IS NULL)", name="receipt"),
@@ -85,6 +83,8 @@ payloads = sa.Table(
 report_events = sa.Table(
     "report_events",
     metadata,
+    # In the order of the transaction that made them: a snapshot bounds what a reader of this order has seen.
+    sa.Column("recorded_xid", Xid8, primary_key=True, server_default=sa.text("pg_current_xact_id()")),
     sa.Column("seq", Serial, sa.Identity(always=True), primary_key=True),
     sa.Column("report_id", sa.Uuid, nullable=False),
     sa.Column("event", sa.Text, nullable=False),
@@ -92,7 +92,6 @@ report_events = sa.Table(
     sa.Column("client_id", sa.Uuid, nullable=False),
     sa.Column("reason", sa.Text),
     sa.Column("replaces", sa.Uuid),
-    sa.Column("recorded_xid", Xid8, nullable=False, server_default=sa.text("pg_current_xact_id()")),
     sa.CheckConstraint("event in ('accepted', 'corrected', 'returned', 'withdrawn')", name="event"),
     sa.Index(None, "report_id"),
 )

@@ -116,7 +116,8 @@ class Agencies:
         for each in self.versions.values():
             each.sort(key=lambda version: version.valid_from or date.min)
         self.on = lru_cache(maxsize=256)(self._on)
-        self.access = lru_cache(maxsize=4)(self._access)
+        self.placed = lru_cache(maxsize=256)(self._placed)
+        self.branches = lru_cache(maxsize=256)(self._branches)
 
     def __contains__(self, code: str) -> bool:
         return code in self.versions
@@ -133,14 +134,14 @@ class Agencies:
 
     def at(self, code: str, day: date) -> Agency | None:
         """The version of an agency in force on a day: the last begun by then, unless it has ended."""
-        begun = [
-            each for each in self.versions.get(code, ()) if each.valid_from is None or each.valid_from <= day
-        ]
+        begun = [each for each in self.versions.get(code, ()) if each.valid_from is None or each.valid_from <= day]
         return begun[-1] if begun and begun[-1].is_valid_on(day) else None
 
-    def latest(self, code: str, today: date) -> Agency:
-        """The version in force today, else the last there was."""
-        return self.at(code, today) or self.versions[code][-1]
+    def nearest(self, code: str, day: date) -> Agency:
+        """The version in force on a day, else the last begun by then, else the first."""
+        versions = self.versions[code]
+        begun = [each for each in versions if each.valid_from is None or each.valid_from <= day]
+        return begun[-1] if begun else versions[0]
 
     def closed_before(self, code: str, day: date) -> Agency | None:
         """The version that had ended by a day, where the agency does not exist any more."""
@@ -151,15 +152,23 @@ class Agencies:
         valid = {code: self.at(code, day) for code in self.versions}
         return Hierarchy({code: version.parent for code, version in valid.items() if version})
 
-    def _access(self, today: date) -> Hierarchy:
-        """The tree that rights follow: today's, with a closed agency left under its last parent."""
-        return Hierarchy({code: self.latest(code, today).parent for code in self.versions})
+    def _placed(self, day: date) -> Hierarchy:
+        """The tree of a day with every agency in it, those not in force under their nearest parent.
+
+        Rights follow today's, and figures that of their period's last day, so that none is ever left out.
+        """
+        return Hierarchy({code: self.nearest(code, day).parent for code in self.versions})
+
+    def _branches(self, day: date, under: str | None) -> Mapping[str, str]:
+        """For every agency of a subtree, the child of ``under`` it stands in or is; ``under`` itself for its own."""
+        hierarchy = self.placed(day)
+        if under is None:
+            return {code: hierarchy.branch_of(code, None) for code in hierarchy.parents}
+        return {code: code if code == under else hierarchy.branch_of(code, under) for code in hierarchy.subtree(under)}
 
     @cached_property
     def _aliases(self) -> Mapping[str, str]:
-        return {
-            alias: code for code, all_ in self.versions.items() for each in all_ for alias in each.aliases
-        }
+        return {alias: code for code, all_ in self.versions.items() for each in all_ for alias in each.aliases}
 
 
 def agency_faults(versions: Mapping[str, list[Agency]]) -> list[tuple[str, str]]:

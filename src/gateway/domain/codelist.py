@@ -29,9 +29,7 @@ class CodeList(Document):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [each.code for each in self.codes]
-        twice = (
-            sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-        )
+        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
         if twice:
             raise ValueError(f"codes used twice: {', '.join(twice)}")
         lost = sorted({each.parent for each in self.codes if each.parent} - set(names))

@@ -1,4 +1,4 @@
-"""What every catalogue document is made of: strict models, two-language titles, validity, and complete lists of faults."""
+"""What catalogue documents are made of: strict models, titles in two languages, validity, lists of all faults."""
 
 from datetime import date
 from typing import Annotated, Any
@@ -46,9 +46,7 @@ class Valid(Document):
         return self
 
     def is_valid_on(self, day: date) -> bool:
-        return (self.valid_from is None or self.valid_from <= day) and (
-            self.valid_to is None or day <= self.valid_to
-        )
+        return (self.valid_from is None or self.valid_from <= day) and (self.valid_to is None or day <= self.valid_to)
 
 
 def pointer(location: tuple[int | str, ...]) -> str:

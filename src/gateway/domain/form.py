@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Optional, Self
 
 from pydantic import (
     BaseModel,
@@ -216,9 +216,7 @@ class Form:
         if found:
             raise FormFault(found)
 
-    def _compile_formula(
-        self, index: int, indicator: Indicator
-    ) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    def _compile_formula(self, index: int, indicator: Indicator) -> Iterator[tuple[tuple[int | str, ...], str]]:
         if indicator.formula is None:
             return
         place = ("indicators", index, "formula")
@@ -241,11 +239,12 @@ class Form:
     @cached_property
     def rows_model(self) -> TypeAdapter[list[BaseModel]]:
         """The strict Pydantic model of the rows: breakdowns first, then indicators, every cell optional."""
-        fields: dict[str, object] = {each.id: (str | None, None) for each in self.breakdowns}
-        fields |= {each.id: (_cell_type(each) | None, None) for each in self.indicators}
+        fields: dict[str, Any] = {each.id: (str | None, None) for each in self.breakdowns}
+        fields |= {each.id: (Optional[_cell_type(each)], None) for each in self.indicators}  # noqa: UP045 - a value
         config = ConfigDict(strict=True, extra="forbid")
-        row = create_model(f"{self.code}_row", __config__=config, **fields)  # type: ignore[call-overload]
-        return TypeAdapter(list[row])
+        row: Any = create_model(f"{self.code}_row", __config__=config, **fields)
+        rows: Any = list[row]
+        return TypeAdapter(rows)
 
     @cached_property
     def number_positions(self) -> list[int]:
@@ -285,7 +284,16 @@ def _kind(indicator: Indicator) -> Kind:
     return Kind.boolean if indicator.type is Type.boolean else Kind.text
 
 
-def _cell_type(indicator: Indicator) -> object:
+def typed(indicator: Indicator, kept: Any) -> object:
+    """A kept figure as JSON shows it: an integer, an exact decimal, true or false, a text."""
+    if kept is None or indicator.type is Type.text:
+        return kept
+    if indicator.type is Type.boolean:
+        return kept != 0
+    return int(kept) if indicator.type is Type.integer else kept
+
+
+def _cell_type(indicator: Indicator) -> Any:
     low, high = indicator.min, indicator.max
     match indicator.type:
         case Type.integer:

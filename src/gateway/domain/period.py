@@ -102,9 +102,7 @@ class PeriodRule:
     def __post_init__(self) -> None:
         days = (self.cutoff_day, self.cutoff_day if self.deadline_day is None else self.deadline_day)
         if not all(1 <= day <= 31 for day in days) or not 0 <= self.deadline_months_after <= 12:
-            raise ValueError(
-                "A rule's days are 1 to 31, and its deadline at most 12 months after the period."
-            )
+            raise ValueError("A rule's days are 1 to 31, and its deadline at most 12 months after the period.")
 
     def start(self, year: int, month: int) -> date:
         """The first day of a period whose first month is this one."""

@@ -398,11 +398,7 @@ class _Parser:
             raise RuleError(f"{token.text} takes {wanted} operands, not {len(operands)}.", token.start)
         kind = self.kind_of_call(token.text, operands)
         call = _Apply(self.since(token.start), token.start, kind, token.text, tuple(operands))
-        return (
-            self.previous_first(call)
-            if token.text == "total" and self.previous_calls > previous_calls
-            else call
-        )
+        return self.previous_first(call) if token.text == "total" and self.previous_calls > previous_calls else call
 
     def enter(self, token: _Token) -> None:
         if token.text in self.within:
@@ -450,9 +446,7 @@ class _Parser:
 
     def need(self, kind: Kind, node: _Expression, who: str) -> _Expression:
         if node.kind is not kind:
-            raise RuleError(
-                f"{who} needs a {kind} here, and {_shown(node.text)} is a {node.kind}.", node.start
-            )
+            raise RuleError(f"{who} needs a {kind} here, and {_shown(node.text)} is a {node.kind}.", node.start)
         return node
 
     def take(self) -> _Token:

@@ -28,7 +28,7 @@ def json_schema(form: Form, codes: Mapping[str, frozenset[str]]) -> dict[str, An
         for each in form.breakdowns
     }
     cells |= {each.id: _cell(each) for each in form.indicators}
-    required = [each.id for each in form.breakdowns] + [each.id for each in form.indicators if each.required]
+    required = [*(each.id for each in form.breakdowns), *(each.id for each in form.indicators if each.required)]
     text = {"type": "string"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -108,5 +108,5 @@ def example(form: Form, codes: Mapping[str, frozenset[str]]) -> dict[str, Any]:
 def template_csv(form: Form) -> bytes:
     """The form's columns as a CSV header (RFC 4180), with the mark that makes spreadsheets read UTF-8."""
     sheet = io.StringIO()
-    csv.writer(sheet).writerow([each.id for each in (*form.breakdowns, *form.indicators)])
+    csv.writer(sheet).writerow([*(each.id for each in form.breakdowns), *form.columns])
     return b"\xef\xbb\xbf" + sheet.getvalue().encode()

@@ -111,7 +111,7 @@ def find_agency(catalogue: Catalogue, text: str, root: str | None, today: date) 
                 extra={"suggestion": hint},
             )
         raise NotFound(Text("Không có cơ quan này.", "There is no such agency."))
-    if code is None or not catalogue.agencies.access(today).covers(root, code):
+    if code is None or not catalogue.agencies.placed(today).covers(root, code):
         raise Forbidden(
             Text(f"Cơ quan không thuộc phạm vi {root}.", f"The agency is not within the subtree of {root}.")
         )
@@ -223,9 +223,7 @@ class Knowledge:
 def fingerprint(prepared: Prepared) -> bytes:
     """What an idempotency key stands for: body, media type and query."""
     push = prepared.push
-    return hashlib.sha256(
-        b"\0".join([prepared.sha256, push.media_type.encode(), push.query.encode()])
-    ).digest()
+    return hashlib.sha256(b"\0".join([prepared.sha256, push.media_type.encode(), push.query.encode()])).digest()
 
 
 def judge(prepared: Prepared, knowledge: Knowledge, render: Render, sign: Sign) -> Decision:
@@ -345,9 +343,7 @@ def _remember(stored: Stored, knowledge: Knowledge) -> None:
         return
     key = prepared.key
     kept = [
-        Revision(each.id, each.number, Status.superseded, each.late, each.sha256)
-        if each.id == stored.ends
-        else each
+        Revision(each.id, each.number, Status.superseded, each.late, each.sha256) if each.id == stored.ends else each
         for each in knowledge.revisions.get(key, [])
     ]
     new = Revision(head.id, head.revision, head.status, head.late, prepared.sha256)

@@ -103,8 +103,7 @@ async def amend(
             found += [Place(f"{source}{place}", message) for place, message in faults(error)]
         except FormFault as error:
             found += [
-                Place(f"{source}{pointer(place)}", Text(f"Lỗi: {reason}", reason))
-                for place, reason in error.faults
+                Place(f"{source}{pointer(place)}", Text(f"Lỗi: {reason}", reason)) for place, reason in error.faults
             ]
     new = [(source, entry) for source, entry in entries if not _is_known(current, entry)]
     found += _together(current, new)
@@ -180,9 +179,7 @@ def _together(current: Catalogue, new: Sequence[tuple[str, Entry]]) -> list[Plac
 
 def _agencies_together(current: Catalogue, new: Sequence[tuple[str, Entry]]) -> list[Place]:
     sources: dict[str, str] = {}
-    versions = {
-        code: {each.valid_from: each for each in all_} for code, all_ in current.agencies.versions.items()
-    }
+    versions = {code: {each.valid_from: each for each in all_} for code, all_ in current.agencies.versions.items()}
     for source, entry in new:
         if entry.kind == "agency":
             agency = Agency.model_validate(entry.document)
@@ -199,9 +196,7 @@ async def _refuse_change_in_use(connection: AsyncConnection, current: Catalogue,
     if entry.kind != "form":
         return
     version = int(entry.variant)
-    if current.form_version(entry.code, version) and await stored.forms_in_use(
-        connection, entry.code, version
-    ):
+    if current.form_version(entry.code, version) and await stored.forms_in_use(connection, entry.code, version):
         raise CatalogueConflict(
             Text(
                 f"Phiên bản {version} của biểu {entry.code} đã có báo cáo; hãy thêm phiên bản mới.",

@@ -138,8 +138,7 @@ class Intake:
             raise Overtaken("a newer catalogue")
         knowledge = _knowledge(catalogue, standing, able)
         decisions: list[Decision] = [
-            judge(each, knowledge, self.render, self.sign) if isinstance(each, Prepared) else each
-            for each in prepared
+            judge(each, knowledge, self.render, self.sign) if isinstance(each, Prepared) else each for each in prepared
         ]
         new = [each for each in decisions if isinstance(each, Stored)]
         if new:
@@ -206,10 +205,7 @@ def _knowledge(catalogue: Catalogue, standing: Standing, prepared: Sequence[Prep
         push = prepared[earlier.n - 1]
         form = catalogue.form_version(push.form.code, earlier.version)
         if form is not None:
-            rows = {
-                tuple(codes): cells_from_storage(push.form, form, figures)
-                for codes, figures, _ in earlier.rows
-            }
+            rows = {tuple(codes): cells_from_storage(push.form, form, figures) for codes, figures, _ in earlier.rows}
             name = (push.agency, push.form.code, push.submission.kind)
             knowledge.earlier.setdefault(name, []).append(Earlier(parse_period(earlier.period), rows))
     for used in standing.keys:
@@ -270,7 +266,7 @@ def _deliveries(stored: Stored, catalogue: Catalogue) -> Iterator[NewDelivery]:
     if stored.head.revision is None:
         return
     key: ReportKey = stored.prepared.key
-    hierarchy = catalogue.agencies.access(_today())
+    hierarchy = catalogue.agencies.placed(_today())
     for upstream in catalogue.upstreams:
         if upstream.takes(key.form, key.agency, key.kind.value, hierarchy):
             yield NewDelivery(

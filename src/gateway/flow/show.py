@@ -1,5 +1,6 @@
 """Show a report whole: its head, its rows as they were pushed, and what happened to it."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import zstandard
@@ -7,24 +8,23 @@ import zstandard
 from gateway.db.reading import KeptEvent, KeptReport, KeptRow, find_events, find_payload, find_rows
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.exact import decode
-from gateway.domain.form import Form, Type
+from gateway.domain.form import Form, Type, typed
 from gateway.domain.report import Status
 from gateway.errors import Language
 
 
+def cells_shown(form: Form, figures: Sequence[Any], texts: Sequence[str | None] | None) -> Iterator[tuple[str, object]]:
+    """Each indicator with its kept value, as JSON shows it: integers, exact decimals, true or false, texts."""
+    numbers, words = iter(figures), iter(texts or ())
+    for indicator in form.indicators:
+        kept = next(words) if indicator.type is Type.text else next(numbers)
+        yield indicator.id, typed(indicator, kept)
+
+
 def row_shown(form: Form, row: KeptRow) -> dict[str, object]:
     """A row with breakdown codes and figures side by side; blanks are null."""
-    shown: dict[str, object] = dict(zip((each.id for each in form.breakdowns), row.codes, strict=True))
-    figures = iter(row.figures)
-    texts = iter(row.texts or ())
-    for indicator in form.indicators:
-        value = next(texts) if indicator.type is Type.text else next(figures)
-        if value is not None and indicator.type is Type.integer:
-            value = int(value)
-        elif value is not None and indicator.type is Type.boolean:
-            value = value != 0
-        shown[indicator.id] = value
-    return shown
+    codes = zip((each.id for each in form.breakdowns), row.codes, strict=True)
+    return dict(codes) | dict(cells_shown(form, row.figures, row.texts))
 
 
 def decompress(body: bytes) -> bytes:

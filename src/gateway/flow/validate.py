@@ -106,9 +106,7 @@ def _fault(
     return Finding(rule, severity, place, message, row, indicator)
 
 
-def _standing(
-    submission: Submission, form: Form, period: Period, agencies: Agencies, agency: str
-) -> Iterator[Finding]:
+def _standing(submission: Submission, form: Form, period: Period, agencies: Agencies, agency: str) -> Iterator[Finding]:
     """Whether this agency may report this form for this period."""
     if agencies.at(agency, period.end) is None:
         yield _fault("agency", "/agency", _not_in_force(agencies, agency, period.end))
@@ -200,9 +198,7 @@ def _salvage(
         unknown = fault["type"] == "extra_forbidden"
         message = _UNKNOWN_COLUMN if unknown else _wrong_cell(indicators.get(column))
         indicator = column if column in indicators else None
-        broken.setdefault(index, {})[column] = _fault(
-            "column" if unknown else "type", place, message, None, indicator
-        )
+        broken.setdefault(index, {})[column] = _fault("column" if unknown else "type", place, message, None, indicator)
     cleaned = [
         {name: cell for name, cell in row.items() if name not in broken.get(index, {})}
         for index, row in enumerate(rows)
@@ -239,9 +235,7 @@ def _wrong_cell(indicator: Indicator | None) -> Text:
     return Text(f"Ô này phải là {vi}.", f"This cell must be {en}.")
 
 
-def _check_codes(
-    form: Form, row: _Reading, codes: Mapping[str, frozenset[str]], findings: list[Finding]
-) -> None:
+def _check_codes(form: Form, row: _Reading, codes: Mapping[str, frozenset[str]], findings: list[Finding]) -> None:
     for breakdown, code in zip(form.breakdowns, row.codes, strict=True):
         if code in codes[breakdown.id] or breakdown.id in row.faulty:
             continue

@@ -1,0 +1,203 @@
+"""Routes of the national system: aggregates and single values, computed from what counts now."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.api.deps import GatewayParts, NewestCatalogue, Puller, Today
+from gateway.api.json import Json
+from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, to_cursor
+from gateway.api.shapes import problems
+from gateway.api.stream import CSV, JSON, NDJSON, Streamed, Table, chosen_format
+from gateway.api.subtree import root_of
+from gateway.errors import MalformedRequest, Text
+from gateway.errors import Place as WrongPlace
+from gateway.flow.aggregate import aggregate, ask
+from gateway.flow.pull import Observations, Place, pull
+
+router = APIRouter(prefix="/v1", tags=["aggregates"])
+
+_EXAMPLE: dict[str, Any] = {
+    "form": "TTHC_06A",
+    "form_versions": [1],
+    "under": "H26",
+    "by": ["agency"],
+    "as_of": "NzQxMg",
+    "reports": 139,
+    "expected": None,
+    "missing": None,
+    "rows": [
+        {"agency": "H26", "own": True, "received_total": 12, "pending_total": 1},
+        {"agency": "H26.18", "own": False, "received_total": 2400, "pending_total": 25},
+    ],
+}
+
+
+class AggregateAnswer(BaseModel):
+    """Figures put together, in rows like those that were pushed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+    form: str
+    form_versions: list[int] = Field(description="Versions of the form that the counted reports followed.")
+    under: str | None = Field(description="The subtree; null is the whole country.")
+    by: list[str]
+    as_of: str = Field(description="Names the state that was read; moves only when something changes.")
+    reports: int = Field(description="Reports counted.")
+    expected: int | None = Field(description="Reports owed; null until the form is in a regime.")
+    missing: int | None
+    rows: list[dict[str, Any]]
+
+
+class Observation(BaseModel):
+    """One value, with the report it comes from; breakdown codes stand beside these fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    form: str
+    form_version: int
+    agency: str
+    period: str
+    indicator: str
+    value: Any
+    report: UUID
+    revision: int
+
+
+class ObservationPage(BaseModel):
+    """A page of observations."""
+
+    as_of: str
+    items: list[Observation]
+    next: str | None
+
+
+Form = Annotated[str, Query(description="The form's code.", examples=["TTHC_06A"])]
+PeriodRange = Annotated[
+    str, Query(description="One period, a list `2026-Q1,2026-Q2`, or a range `2025-Q1..2026-Q3`.", examples=["2026-Q3"])
+]
+Under = Annotated[str | None, Query(description="The root of the subtree; the client's own if absent.")]
+By = Annotated[
+    str | None, Query(description="Any of `agency`, `level`, `period` and the form's breakdowns, comma-separated.")
+]
+Indicators = Annotated[str | None, Query(alias="indicator", description="Indicators, comma-separated; all if absent.")]
+AsOf = Annotated[str | None, Query(description="Reserved: reading a past state is not served yet.")]
+
+_FORMATS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {CSV: {"schema": {"type": "string"}}, NDJSON: {"schema": {"type": "string"}}}}
+}
+
+
+def _refuse_as_of(as_of: str | None) -> None:
+    if as_of is not None:
+        message = Text("Chưa phục vụ đọc lại trạng thái cũ (as_of).", "Reading a past state (as_of) is not served yet.")
+        raise MalformedRequest(message, errors=[WrongPlace("as_of", message)])
+
+
+@router.get(
+    "/aggregates",
+    response_model=AggregateAnswer,
+    responses=_FORMATS | problems(400, 401, 403, 404, 406, 503),
+)
+async def read_aggregates(
+    request: Request,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Puller,
+    today: Today,
+    form: Form,
+    period: PeriodRange,
+    under: Under = None,
+    by: By = None,
+    indicator: Indicators = None,
+    as_of: AsOf = None,
+) -> Response:
+    """Figures of a subtree, put together as the form says; a report is in them once its receipt was given.
+
+    With `by=agency` each row is a child with its whole subtree, and `under` itself has a row of its own figures
+    (`"own": true`): the rows add up to the total. Formula indicators are recomputed; percentages are never added.
+    """
+    _refuse_as_of(as_of)
+    media_type = chosen_format(request)
+    root = root_of(catalogue, caller, under, today)
+    question = ask(catalogue, form, period, root, by, indicator)
+    @asynccontextmanager
+    async def opens() -> AsyncIterator[Table]:
+        async with aggregate(gateway.engine, catalogue, question) as answer:
+            source = {
+                "form": form,
+                "form_versions": answer.form_versions,
+                "under": root,
+                "by": list(question.by),
+                "as_of": answer.as_of,
+                "reports": answer.reports,
+                "expected": None,
+                "missing": None,
+            }
+            yield Table(source, answer.as_of, answer.columns, answer.rows)
+
+    return Streamed(media_type, opens)
+
+
+@router.get(
+    "/observations",
+    response_model=ObservationPage,
+    responses=_FORMATS | problems(400, 401, 403, 404, 406, 503),
+)
+async def read_observations(
+    request: Request,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Puller,
+    today: Today,
+    limit: Limit,
+    form: Form,
+    period: PeriodRange,
+    under: Under = None,
+    indicator: Indicators = None,
+    cursor: Cursor = None,
+    as_of: AsOf = None,
+) -> Response:
+    """Single values with the report and revision behind each.
+
+    JSON comes in pages; CSV and NDJSON come whole, as a stream (`limit` and `cursor` are for pages only).
+    """
+    _refuse_as_of(as_of)
+    media_type = chosen_format(request)
+    root = root_of(catalogue, caller, under, today)
+    question = ask(catalogue, form, period, root, "period", indicator)
+    if media_type == JSON:
+        return await _page(pull(gateway.engine, catalogue, question, _place(cursor)), limit)
+
+    @asynccontextmanager
+    async def opens() -> AsyncIterator[Table]:
+        async with pull(gateway.engine, catalogue, question, None) as found:
+            yield Table({}, found.as_of, found.columns, (item async for _, item in found.items))
+
+    return Streamed(media_type, opens)
+
+
+async def _page(pulled: AbstractAsyncContextManager[Observations], limit: int) -> Response:
+    items: list[dict[str, object]] = []
+    following = None
+    async with pulled as found:
+        async for place, item in found.items:
+            items.append(item)
+            if len(items) == limit:
+                following = to_cursor(place.report, place.row, place.indicator)
+                break
+        return Json({"as_of": found.as_of, "items": items, "next": following})
+
+
+def _place(cursor: str | None) -> Place | None:
+    if cursor is None:
+        return None
+    report, row, indicator = from_cursor(cursor, 3)
+    try:
+        return Place(UUID(report), int(row), int(indicator))
+    except ValueError:
+        raise bad_cursor() from None

@@ -1,0 +1,89 @@
+"""Streamed answers: rows as bytes, piece by piece, from a snapshot that is open exactly as long as needed."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from gateway.domain.exact import encode
+from gateway.errors import NotAcceptable
+from gateway.formats.csv import csv_header, csv_lines
+
+JSON, CSV, NDJSON = "application/json", "text/csv", "application/x-ndjson"
+_MEANT = {"*/*": JSON, "application/*": JSON, JSON: JSON, "text/*": CSV, CSV: CSV, NDJSON: NDJSON}
+_PIECE_ROWS = 500
+
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows to be written. ``head`` is what JSON says before them; ``as_of`` names the state they come from."""
+
+    head: Row
+    as_of: str
+    columns: list[str]
+    rows: AsyncIterator[Row]
+
+
+class Streamed(StreamingResponse):
+    """A table in one of three formats; a failure half-way breaks the connection and never ends it cleanly."""
+
+    def __init__(self, media_type: str, opens: Callable[[], AbstractAsyncContextManager[Table]]) -> None:
+        super().__init__((), media_type=f"{CSV}; charset=utf-8; header=present" if media_type == CSV else media_type)
+        self._format, self._opens = media_type, opens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # The snapshot is opened before the first byte, so that a database that is away is still a 503.
+        async with self._opens() as table, aclosing(_written(table, self._format)) as pieces:
+            self.headers["As-Of"] = table.as_of
+            self.body_iterator = pieces
+            await super().__call__(scope, receive, send)
+
+
+def chosen_format(request: Request) -> str:
+    """The media type to answer in, by ``Accept``; raises ``NotAcceptable`` when it is none of ours."""
+    ranked: list[tuple[float, str]] = []
+    for part in request.headers.get("accept", "*/*").split(","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        given = next((piece.removeprefix("q=") for piece in parameters if piece.startswith("q=")), "1")
+        try:
+            quality = float(given)
+        except ValueError:
+            continue
+        if quality > 0 and name in _MEANT:
+            ranked.append((-quality, name))
+    if not ranked:
+        raise NotAcceptable(extra={"available": [JSON, CSV, NDJSON]})
+    return _MEANT[min(ranked, key=lambda each: each[0])[1]]
+
+
+async def _written(table: Table, media_type: str) -> AsyncGenerator[bytes, None]:
+    if media_type == CSV:
+        yield csv_header(table.columns)
+        async for piece in _pieces(table.rows):
+            yield csv_lines(table.columns, piece)
+    elif media_type == NDJSON:
+        async for piece in _pieces(table.rows):
+            yield b"".join(encode(row) + b"\n" for row in piece)
+    else:
+        yield encode(table.head)[:-1] + b',"rows":['
+        separator = b""
+        async for piece in _pieces(table.rows):
+            yield separator + b",".join(encode(row) for row in piece)
+            separator = b","
+        yield b"]}"
+
+
+async def _pieces(rows: AsyncIterator[Row]) -> AsyncIterator[list[Row]]:
+    piece: list[Row] = []
+    async for row in rows:
+        piece.append(row)
+        if len(piece) == _PIECE_ROWS:
+            yield piece
+            piece = []
+    if piece:
+        yield piece

@@ -1,0 +1,196 @@
+"""Figures in storage: sums over current rows, grouped as asked, in one statement; and single values.
+
+A statement is put together from column numbers and fixed words only; everything a caller names is a parameter.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.db.engine import driver
+
+_PREFETCH = 2000
+
+
+class Taken(StrEnum):
+    """Which of the rows of a group a figure is taken from, and how."""
+
+    sum = "sum"
+    first = "first"
+    last = "last"
+    only = "only"
+    """The value of a group of one row; null in any other."""
+    only_first = "only_first"
+    only_last = "only_last"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One figure of the result: its place (from 1) in each form version's ``figures`` or ``texts``."""
+
+    places: Mapping[int, int]
+    taken: Taken
+    text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which reports are counted. ``agencies`` None is all; a period stands for its era's tree (see ``groups``)."""
+
+    form: int
+    periods: Sequence[str]
+    years: Sequence[int]
+    agencies: Sequence[int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """How rows are put together.
+
+    ``eras`` gives for each period the number of its tree, ``groups`` for each (tree, agency) the number of its
+    group; None puts all agencies together. ``codes`` are the places (from 1) of the breakdowns kept apart.
+    """
+
+    by_period: bool
+    codes: Sequence[int]
+    eras: Sequence[int] = field(default_factory=list)
+    groups: Sequence[tuple[int, int, int]] | None = None
+
+
+@asynccontextmanager
+async def snapshot(engine: AsyncEngine) -> AsyncIterator[Any]:
+    """A connection on which every statement sees one and the same state."""
+    async with driver(engine) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        yield connection
+
+
+async def state_token(connection: Any) -> str:
+    """The state a snapshot sees, named so that the name moves only when an event or the catalogue does.
+
+    It holds the newest transaction seen to have changed something, and those older that were still open.
+    """
+    row = await connection.fetchrow(
+        "SELECT greatest((SELECT recorded_xid FROM report_events ORDER BY recorded_xid DESC LIMIT 1)::text::numeric,"
+        " (SELECT recorded_xid FROM catalog_revisions ORDER BY revision DESC LIMIT 1)::text::numeric)::text AS newest,"
+        " ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot())::text) AS open"
+    )
+    newest = int(row["newest"] or 0)
+    still_open = [xid for xid in row["open"] if int(xid) < newest]
+    return ".".join([str(newest), *sorted(still_open, key=int)])
+
+
+_COUNTED = """
+  FROM reports h
+ WHERE h.form_id = $1 AND h.period = ANY ($2::text[]) AND h.status = 'accepted' AND h.kind = 'own'
+   AND ($3::int[] IS NULL OR h.agency_id = ANY ($3))
+"""
+
+
+async def count_reports(connection: Any, scope: Scope) -> tuple[int, list[int]]:
+    """How many reports are counted, and by which form versions."""
+    row = await connection.fetchrow(
+        "SELECT count(*) AS reports, array_agg(DISTINCT form_version::int) AS versions" + _COUNTED,
+        scope.form,
+        scope.periods,
+        scope.agencies,
+    )
+    return row["reports"], row["versions"] or []
+
+
+def _figure(column: Column) -> str:
+    source = "r.texts" if column.text else "r.figures"
+    places = set(column.places.values())
+    if len(places) == 1:
+        figure = f"{source}[{places.pop()}]"
+    else:
+        cases = " ".join(f"WHEN {version} THEN {source}[{place}]" for version, place in column.places.items())
+        figure = f"CASE h.form_version {cases} END"
+    first, last = "FILTER (WHERE h.period = $4)", "FILTER (WHERE h.period = $5)"
+    match column.taken:
+        case Taken.sum:
+            return f"sum({figure})"
+        case Taken.first:
+            return f"sum({figure}) {first}"
+        case Taken.last:
+            return f"sum({figure}) {last}"
+        case Taken.only:
+            return f"CASE WHEN count(*) = 1 THEN max({figure}) END"
+        case Taken.only_first:
+            return f"CASE WHEN count(*) {first} = 1 THEN max({figure}) {first} END"
+        case Taken.only_last:
+            return f"CASE WHEN count(*) {last} = 1 THEN max({figure}) {last} END"
+
+
+def _statement(grouping: Grouping, columns: Sequence[Column]) -> str:
+    keys = []
+    if grouping.by_period:
+        keys.append("array_position($2::text[], h.period)")
+    if grouping.groups is not None:
+        keys.append("g.number")
+    keys += [f"r.codes[{place}]" for place in grouping.codes]
+    tree = """
+  JOIN unnest($2::text[], $7::int[]) AS p(period, era) ON p.period = h.period
+  JOIN unnest($8::int[], $9::int[], $10::int[]) AS g(era, agency_id, number)
+    ON g.era = p.era AND g.agency_id = h.agency_id
+"""
+    parts = ", ".join([*keys, "count(*)", *(_figure(column) for column in columns)])
+    group = ("GROUP BY " + ", ".join(keys) + " ORDER BY " + ", ".join(keys)) if keys else ""
+    return f"""
+SELECT {parts}
+  FROM reports h
+  JOIN report_rows r ON r.report_id = h.id AND r.agency_id = h.agency_id AND r.year = ANY ($6::smallint[])
+  {tree if grouping.groups is not None else ""}
+ WHERE h.form_id = $1 AND h.period = ANY ($2::text[]) AND h.status = 'accepted' AND h.kind = 'own'
+   AND ($3::int[] IS NULL OR h.agency_id = ANY ($3))
+   AND $4::text <= $4 AND $5::text <= $5 -- named here so that both have a type where no figure asks for them
+ {group}
+"""  # noqa: S608 - made of column numbers and fixed words
+
+
+async def combined_rows(
+    connection: Any, scope: Scope, grouping: Grouping, columns: Sequence[Column]
+) -> AsyncIterator[Sequence[Any]]:
+    """Rows of the result in order: the group's keys, how many rows it holds, and its figures."""
+    arguments: list[object] = [
+        scope.form,
+        scope.periods,
+        scope.agencies,
+        scope.periods[0],
+        scope.periods[-1],
+        scope.years,
+    ]
+    if grouping.groups is not None:
+        eras, agencies, numbers = zip(*grouping.groups, strict=True) if grouping.groups else ((), (), ())
+        arguments += [grouping.eras, list(eras), list(agencies), list(numbers)]
+    async for row in connection.cursor(_statement(grouping, columns), *arguments, prefetch=_PREFETCH):
+        yield row
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """The place in the list of observations that a page begins after."""
+
+    report: UUID
+    row: int
+
+
+async def single_rows(connection: Any, scope: Scope, after: After | None) -> AsyncIterator[Any]:
+    """Rows of counted reports one by one, by report and row, from a place on (that row included)."""
+    statement = """
+SELECT h.id, h.revision, h.agency_id, h.period, h.form_version, r.number, r.codes, r.figures, r.texts
+  FROM reports h
+  JOIN report_rows r ON r.report_id = h.id AND r.agency_id = h.agency_id AND r.year = ANY ($4::smallint[])
+ WHERE h.form_id = $1 AND h.period = ANY ($2::text[]) AND h.status = 'accepted' AND h.kind = 'own'
+   AND ($3::int[] IS NULL OR h.agency_id = ANY ($3))
+   AND ($5::uuid IS NULL OR (h.id, r.number) >= ($5, $6::int))
+ ORDER BY h.id, r.number
+"""
+    arguments = [scope.form, scope.periods, scope.agencies, scope.years]
+    arguments += [after.report, after.row] if after else [None, None]
+    async for row in connection.cursor(statement, *arguments, prefetch=_PREFETCH):
+        yield row
