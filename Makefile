@@ -1,0 +1,49 @@
+# The two commands are `make demo` and `make test`; each does its own set-up. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format unit bench lock openapi
+
+help: ## list what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/.ready: requirements-dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(VENV)/.ready ## build .venv, where .venv/bin/gateway is the command
+
+demo: setup ## run the whole journey on the embedded database (ARGS=--once: exit at the end)
+	$(BIN)/gateway demo $(ARGS)
+
+test: check unit ## run every check and every test
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	GATEWAY_DATA_DIR=$$(mktemp -d) $(BIN)/gateway migrate --check
+	$(BIN)/gateway openapi --check
+
+unit: setup
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+bench: setup ## measure speed as ratios against a ceiling in the same run
+	$(BIN)/python -m benchmarks $(ARGS)
+
+format: setup ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+openapi: setup ## write openapi/gateway.json
+	$(BIN)/gateway openapi
+
+lock: setup ## pin the dependencies anew, with hashes and without hosts
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras --no-header -o requirements.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras --no-header --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml

@@ -1,0 +1,73 @@
+"""The serving process: the API under uvicorn, with a worker beside it unless told otherwise."""
+
+import asyncio
+
+import structlog
+import uvicorn
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.app import build_app, build_gateway
+from gateway.catalog import bundled_documents
+from gateway.db.engine import database
+from gateway.db.migrate import is_current, upgrade
+from gateway.flow.load import Catalogues, Document, amend
+from gateway.settings import Settings
+from gateway.worker import Worker
+
+log = structlog.get_logger()
+
+
+class NotMigrated(RuntimeError):
+    """The database does not have this version's schema; the message says what to run."""
+
+
+async def prepare(engine: AsyncEngine, settings: Settings) -> None:
+    """Make the database ready: the embedded one by itself, any other only if it has been migrated.
+
+    Raises ``NotMigrated``.
+    """
+    if settings.database_url is None:
+        await upgrade(engine)
+        await load_bundled(engine)
+    elif not await is_current(engine):
+        raise NotMigrated("the database has another schema than this version needs: run 'gateway migrate'")
+
+
+async def load_bundled(engine: AsyncEngine) -> int:
+    """Load the bundled catalogue and return how many documents were new."""
+    documents: list[Document] = [
+        (f"{each.kind}:{number}", each.kind, each.document) for number, each in enumerate(bundled_documents())
+    ]
+    current = await Catalogues(engine).newest()
+    async with engine.begin() as connection:
+        return await amend(connection, current, documents, None)
+
+
+async def serve(settings: Settings, with_worker: bool) -> None:
+    """Serve until SIGTERM or SIGINT: then finish what is in flight and end."""
+    with database(settings) as engine:
+        await prepare(engine, settings)
+        gateway = build_gateway(settings, engine)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                build_app(gateway),
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=65,
+                timeout_graceful_shutdown=30,
+                h11_max_incomplete_event_size=64 * 1024,
+            )
+        )
+        worker = Worker(settings, engine, gateway.catalogues, gateway.keys) if with_worker else None
+        sending = asyncio.create_task(worker.run()) if worker else None
+        log.info("serving", address=f"http://{settings.host}:{settings.port}", worker=with_worker)
+        try:
+            await server.serve()
+        finally:
+            if worker is not None and sending is not None:
+                worker.stop()
+                await sending
+            await engine.dispose()

@@ -1,0 +1,147 @@
+"""What local systems run on their side: push files, check them offline, verify receipts."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+from pydantic import ValidationError
+from rich.console import Console
+
+from gateway.catalog import bundled_documents
+from gateway.domain.agency import Agencies, Agency
+from gateway.domain.calendar import civil_date
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.codelist import CodeList
+from gateway.domain.exact import decode
+from gateway.domain.form import Form, FormDocument, FormFault
+from gateway.domain.report import Finding
+from gateway.errors import GatewayError
+from gateway.evidence.receipts import InvalidReceipt, verify_receipt
+from gateway.flow.judge import Knowledge, Push, prepare, verdict_on
+
+_NOBODY = "00000000-0000-0000-0000-000000000000"
+
+
+class SubmitError(RuntimeError):
+    """Something a person running the command has to mend; the message says what."""
+
+
+async def submit_files(files: Sequence[Path], url: str, console: Console) -> bool:
+    """Push files and print what became of each; True when all were taken. Safe to repeat.
+
+    Raises ``SubmitError`` without credentials, or when the gateway cannot be reached.
+    """
+    client_id, secret = os.environ.get("GATEWAY_CLIENT_ID"), os.environ.get("GATEWAY_CLIENT_SECRET")
+    if not client_id or not secret:
+        raise SubmitError("set GATEWAY_CLIENT_ID and GATEWAY_CLIENT_SECRET ('gateway client create' makes them)")
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+            granted = await http.post(
+                "/oauth/token", data={"grant_type": "client_credentials"}, auth=(client_id, secret)
+            )
+            if granted.status_code != 200:
+                raise SubmitError(f"no token: {granted.json().get('error_description', granted.status_code)}")
+            http.headers["Authorization"] = f"Bearer {granted.json()['access_token']}"
+            return all([await _submit(http, file, console) for file in files])
+    except httpx.TransportError as error:
+        raise SubmitError(f"cannot reach {url}: {error}") from error
+
+
+async def _submit(http: httpx.AsyncClient, file: Path, console: Console) -> bool:
+    body = _read(file)
+    key = hashlib.sha256(body).hexdigest()
+    headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+    answer = await http.post("/v1/reports", content=body, headers=headers)
+    content: dict[str, Any] = answer.json()
+    if answer.is_success:
+        console.print(f"[green]✓[/] {file}: revision {content['revision']}, {content['id']}")
+    else:
+        console.print(f"[red]✗[/] {file}: {answer.status_code} {content.get('detail') or content['title']}")
+    for finding in content.get("findings", []):
+        console.print(f"    {finding['severity']} {finding['rule']} {finding['pointer']}: {finding['message']}")
+    for place in content.get("errors", []):
+        console.print(f"    {place['pointer']}: {place['message']}")
+    return answer.is_success
+
+
+def validate_files(files: Sequence[Path], form: Path | None, console: Console) -> bool:
+    """Check files against the bundled catalogue, or a form of one's own; True when all would be accepted.
+
+    Rules that look back at the preceding report are undecided here: only the gateway has it.
+    """
+    catalogue = offline_catalogue(form)
+    now = datetime.now(UTC)
+    good = True
+    for file in files:
+        push = Push(_read(file), "application/json", UUID(_NOBODY), None, "vi")
+        try:
+            verdict = verdict_on(prepare(push, catalogue, civil_date(now)), Knowledge(catalogue, now))
+        except GatewayError as error:
+            console.print(f"[red]✗[/] {file}: {error}")
+            for place in error.errors:
+                console.print(f"    {place.pointer}: {place.message.vi}")
+            good = False
+            continue
+        console.print(f"[red]✗[/] {file}" if verdict.refused else f"[green]✓[/] {file}")
+        for finding in verdict.findings:
+            console.print(_line(finding))
+        good = good and not verdict.refused
+    return good
+
+
+def _line(finding: Finding) -> str:
+    figures = f" ({finding.actual} ≠ {finding.expected})" if finding.expected is not None else ""
+    return f"    {finding.severity} {finding.rule} {finding.pointer}: {finding.message.vi}{figures}"
+
+
+def offline_catalogue(form: Path | None) -> Catalogue:
+    """The bundled catalogue, with one form document more if given. Raises ``SubmitError`` if that is wrong."""
+    forms: list[Form] = []
+    codelists: dict[str, CodeList] = {}
+    agencies: list[Agency] = []
+    for kind, document in bundled_documents():
+        match kind:
+            case "form":
+                forms.append(Form(FormDocument.model_validate(document)))
+            case "codelist":
+                codelists[document["id"]] = CodeList.model_validate(document)
+            case _:
+                agencies.append(Agency.model_validate(document))
+    if form is not None:
+        try:
+            own = Form(FormDocument.model_validate(decode(_read(form))))
+        except (ValidationError, FormFault, ValueError) as error:
+            raise SubmitError(f"{form}: {error}") from error
+        forms = [each for each in forms if each.code != own.code] + [own]
+    by_code: dict[str, list[Form]] = {}
+    for each in forms:
+        by_code.setdefault(each.code, []).append(each)
+    numbers = {code: number for number, code in enumerate(by_code)}
+    return Catalogue(0, by_code, numbers, codelists, Agencies(agencies, {}), [])
+
+
+def verify(receipt: str, keys: Path, payload: Path | None) -> dict[str, Any]:
+    """The claims of a receipt, given as itself or as a file. Raises ``SubmitError`` unless it is genuine."""
+    given = Path(receipt)
+    text = given.read_text(encoding="utf-8") if len(receipt) < 255 and given.exists() else receipt
+    try:
+        claims = verify_receipt(text, KeySet.import_key_set(decode(_read(keys))))
+    except (InvalidReceipt, JoseError, ValueError, KeyError) as error:
+        raise SubmitError(f"not genuine: {error}") from error
+    if payload is not None and hashlib.sha256(_read(payload)).hexdigest() != claims["sha256"]:
+        raise SubmitError(f"genuine, but not for the bytes of {payload}")
+    return claims
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise SubmitError(f"{file}: {error.strerror}") from error
