@@ -10,7 +10,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.base import Instant, Serial, Xid8, metadata
@@ -75,7 +75,7 @@ async def entries_since(connection: AsyncConnection, revision: int) -> Sequence[
     newest = (
         sa.select(entries.c.kind, entries.c.code, entries.c.variant, entries.c.document)
         .where(entries.c.revision > revision)
-        .distinct(entries.c.kind, entries.c.code, entries.c.variant)
+        .ext(distinct_on(entries.c.kind, entries.c.code, entries.c.variant))
         .order_by(entries.c.kind, entries.c.code, entries.c.variant, entries.c.revision.desc())
     )
     rows = await connection.execute(newest)

@@ -166,19 +166,22 @@ async def list_deliveries(connection: Any, wanted: WantedDeliveries) -> list[Kep
     # Only what is asked for is in the statement, so that each combination is planned for its own index.
     where = " AND ".join(text.format(f"${number}") for number, text in enumerate(given, 1)) or "true"
     rows = await connection.fetch(
-        f"{_DELIVERY} WHERE {where} ORDER BY d.id DESC LIMIT {int(wanted.limit)}",  # noqa: S608 (texts above)
+        f"{_DELIVERY} WHERE {where} ORDER BY d.id DESC LIMIT {int(wanted.limit)}",
         *given.values(),
     )
     return [KeptDelivery(**row) for row in rows]
 
 
-_OVERTAKEN = """
-EXISTS (SELECT FROM reports r JOIN deliveries l ON l.report_id = r.id AND l.connector_id = d.connector_id
-         WHERE r.agency_id = d.agency_id AND r.form_id = d.form_id AND r.kind = d.kind AND r.period = d.period
-           AND l.seq > d.seq AND (l.state IN ('sending', 'delivered') OR EXISTS
-               (SELECT FROM attempts a WHERE a.delivery_id = l.id AND a.outcome IN ('delivered', 'ambiguous'))))
+_REOPEN = """
+UPDATE deliveries d SET state = 'pending', due_at = now(), outcome = $2
+ WHERE NOT EXISTS (
+    SELECT FROM reports r JOIN deliveries l ON l.report_id = r.id AND l.connector_id = d.connector_id
+     WHERE r.agency_id = d.agency_id AND r.form_id = d.form_id AND r.kind = d.kind AND r.period = d.period
+       AND l.seq > d.seq AND (l.state IN ('sending', 'delivered') OR EXISTS (
+           SELECT FROM attempts a WHERE a.delivery_id = l.id AND a.outcome IN ('delivered', 'ambiguous'))))
 """
-"""Whether the upstream has, may have or is being given a later event of the key than delivery ``d``."""
+"""Makes final deliveries pending and due, unless the upstream is being given, has or may have a later event of
+their key."""
 
 
 async def reopen_delivery(connection: Any, delivery: UUID, words: str) -> bool:
@@ -187,8 +190,7 @@ async def reopen_delivery(connection: Any, delivery: UUID, words: str) -> bool:
     Under the connector's lock.
     """
     tag: str = await connection.execute(
-        "UPDATE deliveries d SET state = 'pending', due_at = now(), outcome = $2"
-        f" WHERE id = $1 AND state IN ('refused', 'exhausted', 'cancelled') AND NOT {_OVERTAKEN}",
+        _REOPEN + "AND id = $1 AND state IN ('refused', 'exhausted', 'cancelled')",
         delivery,
         words,
     )
@@ -218,8 +220,7 @@ async def reopen_all(connection: Any, connector: int, words: str) -> int:
     Returns how many. Under the connector's lock.
     """
     rows = await connection.fetch(
-        "UPDATE deliveries d SET state = 'pending', due_at = now(), outcome = $2"
-        f" WHERE connector_id = $1 AND state IN ('refused', 'exhausted') AND NOT {_OVERTAKEN} RETURNING 1",
+        _REOPEN + "AND connector_id = $1 AND state IN ('refused', 'exhausted') RETURNING 1",
         connector,
         words,
     )
@@ -252,12 +253,24 @@ class Backlog:
     kinds: Sequence[str]
 
 
-_UUID7 = """
-encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
-    substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1),
-    'hex')::uuid
+# The id is a version 7 UUID (RFC 9562): 48 bits of Unix milliseconds laid over a random version 4.
+_ADD_BACKLOG = """
+INSERT INTO deliveries (id, connector_id, report_id, event, reason, agency_id, form_id, period, kind)
+SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
+           substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
+           52, 1), 53, 1), 'hex')::uuid,
+       $1, r.id, CASE e.event WHEN 'corrected' THEN 'accepted' ELSE e.event END,
+       CASE WHEN e.event IN ('returned', 'withdrawn') THEN e.reason END,
+       r.agency_id, r.form_id, r.period, r.kind
+  FROM report_events e JOIN reports r ON r.id = e.report_id
+ WHERE r.received_at >= $2 AND ($3::int[] IS NULL OR r.agency_id = ANY ($3))
+   AND ($4::int[] IS NULL OR r.form_id = ANY ($4)) AND r.kind = ANY ($5::text[])
+   AND NOT EXISTS (SELECT FROM reports l JOIN deliveries d ON d.report_id = l.id AND d.connector_id = $1
+                    WHERE l.agency_id = r.agency_id AND l.form_id = r.form_id AND l.kind = r.kind
+                      AND l.period = r.period AND l.revision >= r.revision)
+ ORDER BY e.seq
+RETURNING 1
 """
-"""A version 7 UUID (RFC 9562): 48 bits of Unix milliseconds laid over a random version 4."""
 
 
 async def add_backlog(connection: Any, backlog: Backlog) -> int:
@@ -266,20 +279,7 @@ async def add_backlog(connection: Any, backlog: Backlog) -> int:
     A report that the connector has a delivery of, or of a later revision, is left out: it would arrive too late.
     """
     rows = await connection.fetch(
-        f"""
-        INSERT INTO deliveries (id, connector_id, report_id, event, reason, agency_id, form_id, period, kind)
-        SELECT {_UUID7}, $1, r.id, CASE e.event WHEN 'corrected' THEN 'accepted' ELSE e.event END,
-               CASE WHEN e.event IN ('returned', 'withdrawn') THEN e.reason END,
-               r.agency_id, r.form_id, r.period, r.kind
-          FROM report_events e JOIN reports r ON r.id = e.report_id
-         WHERE r.received_at >= $2 AND ($3::int[] IS NULL OR r.agency_id = ANY ($3))
-           AND ($4::int[] IS NULL OR r.form_id = ANY ($4)) AND r.kind = ANY ($5::text[])
-           AND NOT EXISTS (SELECT FROM reports l JOIN deliveries d ON d.report_id = l.id AND d.connector_id = $1
-                            WHERE l.agency_id = r.agency_id AND l.form_id = r.form_id AND l.kind = r.kind
-                              AND l.period = r.period AND l.revision >= r.revision)
-         ORDER BY e.seq
-        RETURNING 1
-        """,
+        _ADD_BACKLOG,
         backlog.connector,
         backlog.since,
         backlog.agencies,

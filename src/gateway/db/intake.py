@@ -117,9 +117,17 @@ async def read_standing(connection: Any, queries: Sequence[KeyQuery]) -> Standin
     )
 
 
+ROW_SEPARATOR = "\x1e"
+"""The character between rows in one value; no code, figure or text of a report holds it."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewReport:
-    """A judged report as it is stored. ``rows`` holds (codes, figures, texts) as PostgreSQL array literals."""
+    """A judged report as it is stored.
+
+    ``codes``, ``figures`` and ``texts`` hold one PostgreSQL array literal a row, joined by ``ROW_SEPARATOR``: one
+    value to send instead of one for each row. None where there are no rows, or no texts.
+    """
 
     id: UUID
     agency: int
@@ -144,7 +152,9 @@ class NewReport:
     receipt: str | None
     media_type: str
     body: bytes
-    rows: Sequence[tuple[str, str, str | None]]
+    codes: str | None
+    figures: str | None
+    texts: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +186,7 @@ class NewKey:
     body: bytes
 
 
-_STORE = """
+_STORE = r"""
 WITH ended AS (
     UPDATE reports SET status = 'superseded', ended_xid = coalesce(ended_xid, pg_current_xact_id())
      WHERE id = ANY ($2::uuid[]) AND status IN ('accepted', 'returned') RETURNING id
@@ -198,9 +208,13 @@ WITH ended AS (
         AS b(period_end, agency_id, id, media_type, body)
 ), rows AS (
     INSERT INTO report_rows (year, agency_id, report_id, number, codes, figures, texts)
-    SELECT year, agency_id, report_id, number, codes::text[], figures::numeric[], texts::text[]
-      FROM unnest($25::smallint[], $26::int[], $27::uuid[], $28::int[], $29::text[], $30::text[], $31::text[])
-        AS r(year, agency_id, report_id, number, codes, figures, texts)
+    SELECT extract(year FROM period_end)::smallint, agency_id, id, number - 1,
+           row_codes::text[], row_figures::numeric[], row_texts::text[]
+      FROM unnest($9::date[], $4::int[], $3::uuid[], $25::text[], $26::text[], $27::text[])
+        AS h(period_end, agency_id, id, codes, figures, texts)
+     CROSS JOIN LATERAL ROWS FROM (string_to_table(codes, E'\x1e'), string_to_table(figures, E'\x1e'),
+                                   string_to_table(texts, E'\x1e'))
+           WITH ORDINALITY AS r(row_codes, row_figures, row_texts, number)
 ), events AS (
     INSERT INTO report_events (report_id, event, at, client_id, reason, replaces)
     SELECT id, CASE WHEN corrects IS NULL THEN 'accepted' ELSE 'corrected' END, received_at, client_id, reason, corrects
@@ -209,12 +223,12 @@ WITH ended AS (
      WHERE status = 'accepted'
 ), outbox AS (
     INSERT INTO deliveries (id, connector_id, report_id, event, reason, agency_id, form_id, period, kind)
-    SELECT * FROM unnest($32::uuid[], $33::int[], $34::uuid[], $35::text[], $36::text[], $37::int[], $38::int[],
-             $39::text[], $40::text[])
+    SELECT * FROM unnest($28::uuid[], $29::int[], $30::uuid[], $31::text[], $32::text[], $33::int[], $34::int[],
+             $35::text[], $36::text[])
 ), answers AS (
     INSERT INTO idempotency_keys (client_id, route, key, fingerprint, status, location, media_type, body)
-    SELECT * FROM unnest($41::uuid[], $42::text[], $43::text[], $44::bytea[], $45::smallint[], $46::text[],
-             $47::text[], $48::bytea[])
+    SELECT * FROM unnest($37::uuid[], $38::text[], $39::text[], $40::bytea[], $41::smallint[], $42::text[],
+             $43::text[], $44::bytea[])
 )
 SELECT require((SELECT max(revision) FROM catalog_revisions) = $1::bigint, 'the catalogue moved'),
        require((SELECT count(*) FROM ended) = cardinality($2::uuid[]), 'a corrected report moved')
@@ -233,7 +247,6 @@ async def store(
     Raises ``Overtaken`` when another writer stored a revision, ended a report, used a key or changed the
     catalogue since ``read_standing``.
     """
-    rows = [(report, number, row) for report in reports for number, row in enumerate(report.rows)]
     arguments: list[object] = [
         catalogue,
         [each.ends for each in reports if each.ends is not None],
@@ -259,13 +272,9 @@ async def store(
         [each.receipt for each in reports],
         [each.media_type for each in reports],
         [each.body for each in reports],
-        [report.end.year for report, _, _ in rows],
-        [report.agency for report, _, _ in rows],
-        [report.id for report, _, _ in rows],
-        [number for _, number, _ in rows],
-        [row[0] for _, _, row in rows],
-        [row[1] for _, _, row in rows],
-        [row[2] for _, _, row in rows],
+        [each.codes for each in reports],
+        [each.figures for each in reports],
+        [each.texts for each in reports],
         [each.id for each in deliveries],
         [each.connector for each in deliveries],
         [each.report for each in deliveries],

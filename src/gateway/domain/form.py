@@ -270,6 +270,11 @@ class Form:
         return {self.indicators[p].id: n for n, p in enumerate(self.text_positions, start=1)}
 
     @cached_property
+    def has_only_numbers(self) -> bool:
+        """Whether every indicator is a number, so that a row's cells are its ``figures`` as they stand."""
+        return all(each.is_number for each in self.indicators)
+
+    @cached_property
     def required_positions(self) -> list[int]:
         return [i for i, each in enumerate(self.indicators) if each.required]
 
@@ -312,7 +317,7 @@ def _cell_type(indicator: Indicator) -> Any:
         case Type.boolean:
             return bool
         case Type.text:
-            return Annotated[str, StringConstraints(max_length=4000)]
+            return Annotated[str, StringConstraints(max_length=4000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
 
 
 def _name_faults(document: FormDocument) -> Iterator[tuple[tuple[int | str, ...], str]]:

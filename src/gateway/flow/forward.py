@@ -10,9 +10,9 @@ from gateway.db.claims import Claimed, NewAttempt
 from gateway.db.reading import find_report
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import DeliveryState, Event, Outcome, RetrySchedule, state_after
+from gateway.domain.exact import encode
 from gateway.domain.report import Status
 from gateway.flow.show import report_shown
-from gateway.formats.json import encode
 
 MEDIA_TYPE = "application/json"
 

@@ -1,6 +1,5 @@
 """Read a pushed body: strict JSON on the raw bytes, then the envelope. Pure."""
 
-from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
@@ -69,12 +68,3 @@ def read_submission(body: bytes) -> Submission:
             )
         )
     return submission
-
-
-def figure_text(value: object) -> str:
-    """A cell as PostgreSQL's ``numeric`` reads it."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)

@@ -7,7 +7,7 @@ all the pushes given. Pushes that arrive while others are being stored wait for 
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from uuid_utils.compat import uuid7
 
 from gateway.db.engine import driver, is_outage
 from gateway.db.intake import (
+    ROW_SEPARATOR,
     KeyQuery,
     NewDelivery,
     NewKey,
@@ -57,8 +58,7 @@ from gateway.flow.judge import (
     verdict_on,
 )
 from gateway.flow.load import Catalogues
-from gateway.flow.read import figure_text
-from gateway.flow.validate import Verdict
+from gateway.flow.validate import Row, Verdict
 
 Reply = Answer | GatewayError
 
@@ -217,7 +217,8 @@ def _knowledge(catalogue: Catalogue, standing: Standing, prepared: Sequence[Prep
 
 def _report(stored: Stored, catalogue: Catalogue) -> NewReport:
     prepared, head = stored.prepared, stored.head
-    submission = prepared.submission
+    submission, form = prepared.submission, prepared.form
+    rows = [] if head.revision is None else stored.rows
     return NewReport(
         id=head.id,
         agency=catalogue.agencies.ids[prepared.agency],
@@ -242,18 +243,33 @@ def _report(stored: Stored, catalogue: Catalogue) -> NewReport:
         receipt=head.receipt,
         media_type=prepared.push.media_type,
         body=_compress(prepared.push.body),
-        rows=[] if head.revision is None else list(_literals(stored, prepared.form)),
+        codes=_joined("{" + ",".join([f'"{code}"' for code in row.codes]) + "}" for row in rows),
+        figures=_joined(_figures(row, form) for row in rows),
+        texts=_joined(_texts(row, form) for row in rows) if form.text_positions else None,
     )
 
 
-def _literals(stored: Stored, form: Form) -> Iterator[tuple[str, str, str | None]]:
-    """Rows as PostgreSQL array literals, which cost the driver nothing to send."""
-    numbers, texts = form.number_positions, form.text_positions
-    for row in stored.rows:
-        codes = "{" + ",".join(f'"{code}"' for code in row.codes) + "}"
-        figures = "{" + ",".join([figure_text(row.cells[position]) for position in numbers]) + "}"
-        words = "{" + ",".join(_quoted(row.cells[position]) for position in texts) + "}" if texts else None
-        yield codes, figures, words
+def _joined(literals: Iterable[str]) -> str | None:
+    """Array literals of a report's rows as one value; None where there are no rows."""
+    return ROW_SEPARATOR.join(literals) or None
+
+
+def _figures(row: Row, form: Form) -> str:
+    cells = row.cells if form.has_only_numbers else [row.cells[position] for position in form.number_positions]
+    if None in cells or not form.has_only_numbers:
+        return "{" + ",".join([_figure(cell) for cell in cells]) + "}"
+    return "{" + ",".join(map(str, cells)) + "}"
+
+
+def _figure(cell: object) -> str:
+    """A cell as PostgreSQL's ``numeric`` reads it, which takes every way that Python writes a number."""
+    if cell is None:
+        return "NULL"
+    return str(int(cell)) if isinstance(cell, bool) else str(cell)
+
+
+def _texts(row: Row, form: Form) -> str:
+    return "{" + ",".join([_quoted(row.cells[position]) for position in form.text_positions]) + "}"
 
 
 def _quoted(text: str | None) -> str:

@@ -1,19 +1,22 @@
-"""Steer the forwarding: make, change, pause and remove connectors, take deliveries up again or give them up."""
+"""Steer the forwarding: make, change, pause and remove connectors, take deliveries up again or give them up.
+
+``sees`` tells by a connector's ``under`` whether the operator may know of it; what he may not is not found.
+"""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import date, datetime, time
-from typing import Annotated, Any, Literal
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
 import sqlalchemy as sa
 from cryptography.fernet import MultiFernet
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.db import catalogue as stored
-from gateway.db import connectors
+from gateway.db.connectors import find_connector, lock_connector, put_connector, remove_connector
 from gateway.db.deliveries import (
     Backlog,
     KeptDelivery,
@@ -31,33 +34,177 @@ from gateway.domain.delivery import DeliveryState
 from gateway.domain.document import Day, Document
 from gateway.domain.period import VIETNAM
 from gateway.domain.report import ReportKind
+from gateway.domain.upstream import What
 from gateway.errors import NotFound, StateConflict, Text
+from gateway.flow.load import Catalogues
+
+Sees: TypeAlias = Callable[[str | None], bool]
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+_Secret = Annotated[str, StringConstraints(max_length=10_000)]
+_PerSecond = Annotated[
+    Decimal,
+    BeforeValidator(lambda value: Decimal(value) if type(value) is int else value),
+    Field(gt=0, max_digits=9, decimal_places=3),
+]
 
 
 class ConnectorDocument(Document):
     """What an operator asks a connector to be."""
 
-    kind: str = Field(max_length=50, description="How the upstream is spoken to; now always `http_json`.")
+    name: _Name | None = Field(None, description="If given, the name in the address.")
+    kind: _Name = Field(description="How the upstream is spoken to: `http_json`.")
     url: str = Field(min_length=1, max_length=2000)
-    name: str | None = Field(None, description="May be given, and is then the name in the address.")
-    forms: list[Annotated[str, StringConstraints(max_length=50)]] | None = Field(
-        None, min_length=1, max_length=1000, description="Only these forms; null is all."
-    )
-    under: str | None = Field(None, max_length=100, description="Only this agency's subtree; null is the country.")
-    what: Literal["own", "consolidation", "all"] = "own"
+    forms: list[_Name] | None = Field(None, min_length=1, max_length=1000, description="Only these forms; null: all.")
+    under: _Name | None = Field(None, description="Only this agency and everything below it; null: the whole country.")
+    what: Literal["own", "consolidation", "all"] = Field("own", description="Which kinds of report.")
     from_: Day | None = Field(
         None,
         alias="from",
-        description="Also reports received since this day; null: only what is accepted after the connector was made.",
+        description="Also reports received since this day; null: only those accepted from now on.",
     )
-    concurrency: int = Field(8, ge=1, le=100, description="The most that is being sent at any moment.")
-    rate: float | int | None = Field(None, gt=0, le=10_000, description="The most that is sent in a second, on average.")
-    allow_private_addresses: bool = Field(False, description="Whether the URL may lead into a private network.")
-    credentials: (
-        dict[Annotated[str, StringConstraints(max_length=50)], Annotated[str, StringConstraints(max_length=10_000)]] | None
-    ) = Field(
+    concurrency: int = Field(8, ge=1, le=100, description="The most to send at once.")
+    rate: _PerSecond | None = Field(None, description="The most to send in a second; null: no limit.")
+    allow_private_addresses: bool = Field(False, description="Whether the URL may lead to private addresses.")
+    credentials: dict[_Name, _Secret] | None = Field(
         None,
         max_length=10,
-        description="For `http_json`: `bearer`, `signing_secret` (`whsec_…`). Absent keeps those there are, "
-        "`{}` removes them; never read back.",
+        description="Of `http_json`: `bearer`, `signing_secret` (`whsec_…`). Absent: keeps those there are; "
+        "`{}`: none. Never read back.",
     )
+
+
+async def change_connector(
+    engine: AsyncEngine,
+    catalogues: Catalogues,
+    secrets: MultiFernet,
+    client: UUID,
+    today: date,
+    name: str,
+    document: ConnectorDocument,
+    sees: Sees,
+) -> tuple[sa.Row[Any], bool]:
+    """Make or change a connector, with deliveries of the older reports it is to have; True when it is new."""
+    values = _values(document, secrets)
+    while True:
+        catalogue = await catalogues.newest()
+        async with engine.begin() as connection:
+            await stored.hold_still(connection)
+            if await stored.newest_revision(connection) != catalogue.revision:
+                continue
+            known = await find_connector(connection, name)
+            if known is not None and not sees(known.under):
+                raise NotFound()
+            await stored.record(connection, [], f"connector {name}", client)
+            is_new = await put_connector(connection, name, values)
+            kept = await _find(connection, name, sees)
+            if document.from_ is not None:
+                await add_backlog(await _driver(connection), _backlog(kept, catalogue, today))
+            return kept, is_new
+
+
+def _values(document: ConnectorDocument, secrets: MultiFernet) -> dict[str, Any]:
+    values = document.model_dump(exclude={"name", "from_", "credentials"}) | {"from_day": document.from_}
+    if document.credentials is not None:
+        text = json.dumps(document.credentials).encode()
+        values["credentials"] = secrets.encrypt(text) if document.credentials else None
+    return values
+
+
+def _backlog(connector: sa.Row[Any], catalogue: Catalogue, today: date) -> Backlog:
+    agencies = catalogue.agencies
+    return Backlog(
+        connector=connector.id,
+        since=datetime.combine(connector.from_day, time.min, VIETNAM),
+        agencies=None
+        if connector.under is None
+        else [agencies.ids[code] for code in agencies.placed(today).subtree(connector.under)],
+        forms=None if connector.forms is None else [catalogue.form_ids[code] for code in connector.forms],
+        kinds=list(ReportKind) if connector.what == What.all else [connector.what],
+    )
+
+
+async def end_connector(engine: AsyncEngine, client: UUID, name: str, sees: Sees) -> None:
+    """Remove a connector and give up what it has not sent; its deliveries stay readable."""
+    async with engine.begin() as connection:
+        await stored.record(connection, [], f"connector {name} removed", client)
+        kept = await _find(connection, name, sees)
+        await remove_connector(connection, name)
+        await cancel_open(await _driver(connection), kept.id, "the connector was removed")
+
+
+async def retry_connector(engine: AsyncEngine, name: str, sees: Sees, reason: str | None) -> int:
+    """Take up again what a connector refused or exhausted, and hasten what waits; returns how many."""
+    async with engine.begin() as connection:
+        kept = await _find(connection, name, sees)
+        raw = await _driver(connection)
+        await lock_connector(raw, kept.id)
+        return await reopen_all(raw, kept.id, _words("taken up again by an operator", reason))
+
+
+async def _find(connection: AsyncConnection, name: str, sees: Sees) -> sa.Row[Any]:
+    kept = await find_connector(connection, name)
+    if kept is None or not sees(kept.under):
+        raise NotFound()
+    return kept
+
+
+async def _driver(connection: AsyncConnection) -> Any:
+    """The asyncpg connection of a transaction that has begun."""
+    return (await connection.get_raw_connection()).driver_connection
+
+
+async def retry_delivery(engine: AsyncEngine, delivery: UUID, sees: Sees, reason: str | None) -> KeptDelivery:
+    """Take up again a delivery that has ended without success; one that is pending becomes due.
+
+    Raises ``StateConflict`` when it is being sent or delivered, or a later one of its key has passed it.
+    """
+    async with driver(engine) as connection, connection.transaction():
+        kept = await _hold(connection, delivery, sees)
+        words = _words("taken up again by an operator", reason)
+        if kept.state == DeliveryState.pending:
+            await hasten_delivery(connection, delivery)
+        elif kept.is_removed or not await reopen_delivery(connection, delivery, words):
+            raise _conflict(kept)
+        return await _hold(connection, delivery, sees)
+
+
+async def give_up_delivery(engine: AsyncEngine, delivery: UUID, sees: Sees, reason: str | None) -> KeptDelivery:
+    """Cancel a delivery; doing it again changes nothing.
+
+    Raises ``StateConflict`` when it is being sent or delivered.
+    """
+    async with driver(engine) as connection, connection.transaction():
+        await _hold(connection, delivery, sees)
+        await cancel_delivery(connection, delivery, _words("cancelled by an operator", reason))
+        kept = await _hold(connection, delivery, sees)
+        if kept.state != DeliveryState.cancelled:
+            raise _conflict(kept)
+        return kept
+
+
+async def _hold(connection: Any, delivery: UUID, sees: Sees) -> KeptDelivery:
+    """A delivery, with its connector locked so that no worker claims it meanwhile."""
+    kept = await find_delivery(connection, delivery)
+    if kept is None or not sees(kept.under):
+        raise NotFound()
+    await lock_connector(connection, kept.connector_id)
+    return await find_delivery(connection, delivery) or kept
+
+
+def _conflict(kept: KeptDelivery) -> StateConflict:
+    state = kept.state
+    if kept.is_removed:
+        reason = Text("kết nối đã bị gỡ bỏ", "its connector was removed")
+    elif state in {DeliveryState.sending, DeliveryState.delivered}:
+        reason = Text(f"trạng thái là {state}", f"it is {state}")
+    else:
+        reason = Text(
+            "một lần gửi sau của cùng báo cáo đã hoặc có thể đã tới nơi",
+            "a later delivery of the same report has arrived, or may have",
+        )
+    detail = Text(f"Không thực hiện được: {reason.vi}.", f"This cannot be done: {reason.en}.")
+    return StateConflict(detail, extra={"state": state})
+
+
+def _words(what: str, reason: str | None) -> str:
+    return f"{what}: {reason}" if reason else what

@@ -225,7 +225,10 @@ def _wrong_cell(indicator: Indicator | None) -> Text:
             "tỷ lệ phần trăm có tối đa 2 chữ số thập phân",
             "a percentage with at most 2 decimals",
         ),
-        Type.text: ("chuỗi ký tự (tối đa 4000)", "a string (at most 4000 characters)"),
+        Type.text: (
+            "chuỗi tối đa 4000 ký tự, không có ký tự điều khiển",
+            "a string of at most 4000 characters, without control characters",
+        ),
         Type.boolean: ("true hoặc false", "true or false"),
     }[indicator.type]
     if low is not None:

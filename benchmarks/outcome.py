@@ -1,0 +1,56 @@
+"""What a benchmark found: rounds of the bare thing and ours in turns, as ratios with the figures beside them."""
+
+from dataclasses import dataclass, field
+from statistics import median
+
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Rounds of (bare, ours), taken in turns so that both meet the same noise; ``aim`` is of ours over bare."""
+
+    name: str
+    unit: str
+    rounds: list[tuple[float, float]]
+    aim: str = ""
+    notes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ratios(self) -> list[float]:
+        return sorted(ours / bare for bare, ours in self.rounds)
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "aim": self.aim,
+            "ratio": round(median(self.ratios), 3),
+            "ratios": [round(each, 3) for each in self.ratios],
+            "bare": median(bare for bare, _ in self.rounds),
+            "ours": median(ours for _, ours in self.rounds),
+            "notes": self.notes,
+        }
+
+
+def as_table(title: str, comparisons: list[Comparison]) -> Table:
+    """Ratios first; the spread is over the rounds."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for heading in ("ratio", "spread", "aim", "ours", "bare"):
+        table.add_column(heading, justify="right")
+    table.add_column("unit")
+    table.add_column("notes")
+    for each in comparisons:
+        ratios = each.ratios
+        table.add_row(
+            each.name,
+            f"[bold]{median(ratios):.2f}[/]",
+            f"{ratios[0]:.2f}–{ratios[-1]:.2f}",
+            each.aim,
+            f"{median(ours for _, ours in each.rounds):,.0f}",
+            f"{median(bare for bare, _ in each.rounds):,.0f}",
+            each.unit,
+            ", ".join(f"{name} {value:,.4g}" for name, value in each.notes.items()),
+        )
+    return table

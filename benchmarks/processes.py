@@ -1,0 +1,163 @@
+"""The processes that are measured: PostgreSQL, the gateway's API as it is served, and the bare endpoint."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import httpx
+import psutil
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from benchmarks.ceiling import TABLE
+from benchmarks.reports import documents
+from gateway.access.accounts import create_client
+from gateway.access.scopes import Scope
+from gateway.db.embedded import EmbeddedServer
+from gateway.db.engine import open_engine
+from gateway.db.migrate import upgrade
+from gateway.flow.load import Catalogues, amend
+from gateway.serve import load_bundled
+from gateway.settings import Settings
+
+START_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A serving process and where it listens."""
+
+    process: psutil.Process
+    port: int
+
+    def cpu_seconds(self) -> float:
+        return cpu_seconds(self.process)
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """CPU time of a process and of its children, living and dead."""
+    times = process.cpu_times()
+    own = times.user + times.system + times.children_user + times.children_system
+    return float(own) + sum(cpu_seconds(child) for child in process.children())
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Everything a benchmark needs; ``token`` covers the whole country."""
+
+    database: str
+    postgres: psutil.Process
+    api: Server
+    bare: Server
+    token: str
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[asyncpg.Connection]:
+        connection = await asyncpg.connect(self.database)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    def client(self) -> httpx.AsyncClient:
+        """A client of the API that speaks for the whole country."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.api.port}", headers=headers, timeout=300)
+
+
+@asynccontextmanager
+async def running(directory: Path) -> AsyncIterator[Bench]:
+    """The gateway on an embedded PostgreSQL with its own durability, with the bundled catalogue and ours."""
+    with EmbeddedServer(directory / "postgresql") as postgres:
+        engine = open_engine(Settings(), postgres.url)
+        try:
+            await upgrade(engine)
+            await _fill(engine)
+            async with engine.begin() as connection:
+                name, secret = await create_client(connection, "benchmarks", list(Scope), None)
+        finally:
+            await engine.dispose()
+        url = postgres.url.replace("+asyncpg", "")
+        bare_port, api_port = _free_port(), _free_port()
+        environment = {
+            "GATEWAY_DATABASE_URL": url,
+            "GATEWAY_DATA_DIR": str(directory),
+            "GATEWAY_PORT": str(api_port),
+            "GATEWAY_TOKEN_SECONDS": "3600",
+        }
+        with (
+            _started([sys.executable, "-m", "benchmarks.ceiling", str(bare_port), url], {}, bare_port) as bare,
+            _started([sys.executable, "-m", "gateway", "serve", "--no-worker"], environment, api_port) as api,
+        ):
+            postmaster = (postgres.directory / "data" / "postmaster.pid").read_text().split()[0]
+            token = await _token(api.port, name, secret)
+            yield Bench(url, psutil.Process(int(postmaster)), api, bare, token)
+
+
+async def _fill(engine: AsyncEngine) -> None:
+    await load_bundled(engine)
+    current = await Catalogues(engine).newest()
+    async with engine.begin() as connection:
+        await amend(connection, current, documents(), None)
+        await (await connection.get_raw_connection()).driver_connection.execute(TABLE)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _started(command: list[str], environment: dict[str, str], port: int) -> Iterator[Server]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    process = subprocess.Popen(command, env=kept | environment)
+    try:
+        _wait_for(process, port)
+        yield Server(psutil.Process(process.pid), port)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended at once with {process.returncode}")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError(f"nothing listens on port {port} after {START_SECONDS} s")
+
+
+async def _token(port: int, name: str, secret: str) -> str:
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(
+            f"http://127.0.0.1:{port}/oauth/token", data={"grant_type": "client_credentials"}, auth=(name, secret)
+        )
+    token: str = answer.raise_for_status().json()["access_token"]
+    return token
+
+
+async def sampled_peak(process: psutil.Process, work: asyncio.Task[object]) -> int:
+    """The most resident memory, in bytes, that a process has while a task runs."""
+    peak = process.memory_info().rss
+    while not work.done():
+        await asyncio.sleep(0.02)
+        peak = max(peak, process.memory_info().rss)
+    return peak

@@ -1,0 +1,520 @@
+"""Routes of operators: connectors to upstreams, and the deliveries on their way through them."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.access.tokens import Caller
+from gateway.api.body import media_type_of, read_body
+from gateway.api.deps import GatewayParts, NewestCatalogue, Operator, Today
+from gateway.api.json import Json
+from gateway.api.lists import Cursor, Limit, from_cursor, page, uuid_cursor
+from gateway.api.shapes import problems
+from gateway.api.subtree import covers
+from gateway.connectors.connector import ConnectorSettings, InvalidConnectorSettings
+from gateway.connectors.registry import UnknownConnectorKind, open_connector
+from gateway.db.connectors import all_connectors, connectors_ever, find_connector, pause_connector
+from gateway.db.deliveries import (
+    KeptAttempt,
+    KeptDelivery,
+    WantedDeliveries,
+    find_attempts,
+    find_delivery,
+    list_deliveries,
+)
+from gateway.db.engine import driver
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.delivery import DeliveryState, Event, OutcomeClass
+from gateway.domain.document import Document, faults
+from gateway.domain.report import ReportKind
+from gateway.domain.upstream import What
+from gateway.errors import MalformedRequest, NotFound, Place, Text
+from gateway.flow.judge import find_agency
+from gateway.flow.read import parse_json
+from gateway.flow.steer import (
+    ConnectorDocument,
+    Sees,
+    change_connector,
+    end_connector,
+    give_up_delivery,
+    retry_connector,
+    retry_delivery,
+)
+
+router = APIRouter(prefix="/v1", tags=["operations"])
+
+_MOST_BYTES = 256 * 1024
+_BODY_SECONDS = 10
+_UPSTREAM: dict[str, Any] = {
+    "name": "national",
+    "kind": "http_json",
+    "url": "https://upstream.example/reports",
+    "forms": None,
+    "under": None,
+    "what": "own",
+    "from": "2026-01-01",
+    "concurrency": 8,
+    "rate": None,
+    "allow_private_addresses": False,
+}
+_GIVEN = _UPSTREAM | {"credentials": {"bearer": "…", "signing_secret": "whsec_…"}}
+_SHOWN = _UPSTREAM | {"paused": False, "has_credentials": True, "made_at": "2026-09-01T02:00:00.000000Z"}
+_DELIVERY: dict[str, Any] = {
+    "id": "01998a3e-6a01-7b10-8d55-02c4e6a8b1f3",
+    "connector": "national",
+    "report": "01998a3e-5f10-7c4e-9b1a-3d5f7a9c1e20",
+    "event": "accepted",
+    "state": "pending",
+    "agency": "H26.18",
+    "form": "TTHC_06A",
+    "period": "2026-Q3",
+    "kind": "own",
+    "made_at": "2026-09-20T02:15:08.114200Z",
+    "due_at": "2026-09-20T02:15:14.020100Z",
+    "attempts": 1,
+    "finished_at": None,
+    "outcome": "the upstream could not take it now: it answered 503",
+}
+_ATTEMPT: dict[str, Any] = {
+    "number": 1,
+    "started_at": "2026-09-20T02:15:08.410000Z",
+    "finished_at": "2026-09-20T02:15:08.612000Z",
+    "outcome": "unreachable",
+    "status": 503,
+    "reason": "the upstream could not take it now: it answered 503",
+    "reply": "Service Unavailable",
+}
+
+
+class ConnectorShape(BaseModel):
+    """An upstream and what of it is forwarded. Credentials are never read back."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_SHOWN]})
+
+    name: str
+    kind: str
+    url: str
+    forms: list[str] | None
+    under: str | None
+    what: What
+    from_: date | None = Field(alias="from")
+    concurrency: int
+    rate: Decimal | None
+    allow_private_addresses: bool
+    paused: bool
+    has_credentials: bool
+    made_at: datetime
+
+
+class ConnectorPage(BaseModel):
+    """A page of connectors, by name."""
+
+    items: list[ConnectorShape]
+    next: str | None
+
+
+class DeliveryShape(BaseModel):
+    """One report on its way to one upstream."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY]})
+
+    id: UUID
+    connector: str
+    report: UUID
+    event: Event
+    state: DeliveryState
+    agency: str
+    form: str
+    period: str
+    kind: ReportKind
+    made_at: datetime
+    due_at: datetime | None = Field(description="When it is tried next; null unless it is pending.")
+    attempts: int
+    finished_at: datetime | None = Field(description="Null while it is pending or being sent.")
+    outcome: str | None = Field(description="What happened to it last, in words.")
+
+
+class AttemptShape(BaseModel):
+    """One attempt: `ambiguous` means that it may have arrived."""
+
+    number: int
+    started_at: datetime
+    finished_at: datetime
+    outcome: OutcomeClass
+    status: int | None = Field(description="The upstream's HTTP status.")
+    reason: str
+    reply: str | None = Field(description="The start of what the upstream answered.")
+
+
+class FullDelivery(DeliveryShape):
+    """A delivery with the attempts made so far, oldest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY | {"history": [_ATTEMPT]}]})
+
+    history: list[AttemptShape]
+
+
+class DeliveryPage(BaseModel):
+    """A page of deliveries, newest first."""
+
+    items: list[DeliveryShape]
+    next: str | None
+
+
+class Retried(BaseModel):
+    """How many deliveries are tried again."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"retried": 3}]})
+
+    retried: int
+
+
+class Grounds(Document):
+    """Why an operator does something; kept with the delivery."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "Trục liên thông đã hoạt động lại."}]})
+
+    reason: str | None = Field(None, max_length=1000)
+
+
+def _reason(grounds: Grounds | None) -> str | None:
+    return None if grounds is None else grounds.reason
+
+
+def _connector_shown(row: sa.Row[Any]) -> dict[str, object]:
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "url": row.url,
+        "forms": row.forms,
+        "under": row.under,
+        "what": row.what,
+        "from": row.from_day,
+        "concurrency": row.concurrency,
+        "rate": row.rate,
+        "allow_private_addresses": row.allow_private_addresses,
+        "paused": row.paused_at is not None,
+        "has_credentials": row.credentials is not None,
+        "made_at": row.made_at,
+    }
+
+
+def _delivery_shown(kept: KeptDelivery, catalogue: Catalogue) -> dict[str, object]:
+    is_open = kept.state in {DeliveryState.pending, DeliveryState.sending}
+    return {
+        "id": kept.id,
+        "connector": kept.connector,
+        "report": kept.report_id,
+        "event": kept.event,
+        "state": kept.state,
+        "agency": catalogue.agencies.codes[kept.agency_id],
+        "form": catalogue.form_codes[kept.form_id],
+        "period": kept.period,
+        "kind": kept.kind,
+        "made_at": kept.made_at,
+        "due_at": kept.due_at if kept.state == DeliveryState.pending else None,
+        "attempts": kept.attempts,
+        "finished_at": None if is_open else kept.finished_at,
+        "outcome": kept.outcome,
+    }
+
+
+def _attempt_shown(made: KeptAttempt) -> dict[str, object]:
+    return {
+        "number": made.number,
+        "started_at": made.started_at,
+        "finished_at": made.finished_at,
+        "outcome": made.outcome,
+        "status": made.status,
+        "reason": made.reason,
+        "reply": made.reply,
+    }
+
+
+def _sight(catalogue: Catalogue, caller: Caller, today: date) -> Sees:
+    """Which connectors the caller may know of, by their ``under``: those within its subtree."""
+
+    def sees(under: str | None) -> bool:
+        return caller.agency is None or (under is not None and covers(catalogue, caller, under, today))
+
+    return sees
+
+
+@router.get("/connectors", response_model=ConnectorPage, responses=problems(400, 401, 403))
+async def list_connectors(
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Operator,
+    today: Today,
+    limit: Limit,
+    cursor: Cursor = None,
+) -> Response:
+    """Connectors of the subtree, by name."""
+    after = from_cursor(cursor, 1)[0] if cursor else ""
+    sees = _sight(catalogue, caller, today)
+    async with gateway.engine.connect() as connection:
+        rows = await all_connectors(connection)
+    found = [row for row in rows if row.name > after and sees(row.under)][:limit]
+    return Json(page([_connector_shown(row) for row in found], limit, found[-1].name if found else ""))
+
+
+Name = Annotated[str, Path(pattern="^[a-z][a-z0-9-]{0,62}$", examples=["national"])]
+
+
+@router.get("/connectors/{name}", response_model=ConnectorShape, responses=problems(400, 401, 403, 404))
+async def read_connector(
+    name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
+) -> Response:
+    """One connector."""
+    async with gateway.engine.connect() as connection:
+        row = await find_connector(connection, name)
+    if row is None or not _sight(catalogue, caller, today)(row.under):
+        raise NotFound()
+    return Json(_connector_shown(row))
+
+
+_CONNECTOR_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": ConnectorDocument.model_json_schema(), "example": _GIVEN}},
+    }
+}
+
+
+@router.put(
+    "/connectors/{name}",
+    response_model=ConnectorShape,
+    openapi_extra=_CONNECTOR_BODY,
+    responses={
+        201: {"model": ConnectorShape, "description": "The connector is new."},
+        **problems(400, 401, 403, 404, 413, 415),
+    },
+)
+async def write_connector(
+    name: Name,
+    request: Request,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Operator,
+    today: Today,
+) -> Response:
+    """Make or change a connector; it holds from the next delivery on.
+
+    With `from`, reports received since that day are delivered too, each key's in order. Without `credentials`
+    those there are stay. An operator of a subtree names an `under` within it.
+    """
+    media_type_of(request, "application/json")
+    value = parse_json(await read_body(request, _MOST_BYTES, _BODY_SECONDS))
+    try:
+        document = ConnectorDocument.model_validate(value)
+    except ValidationError as error:
+        raise MalformedRequest(errors=faults(error)) from error
+    document = await _agreed(document, name, catalogue, caller, today)
+    row, is_new = await change_connector(
+        gateway.engine,
+        gateway.catalogues,
+        gateway.keys.secrets,
+        caller.client,
+        today,
+        name,
+        document,
+        _sight(catalogue, caller, today),
+    )
+    return Json(_connector_shown(row), 201 if is_new else 200)
+
+
+async def _agreed(
+    document: ConnectorDocument, name: str, catalogue: Catalogue, caller: Caller, today: date
+) -> ConnectorDocument:
+    """The document with ``under`` by its own code. Raises ``MalformedRequest`` with all that is wrong with it."""
+    wrong = [*_wrong_names(document, name, catalogue, today), *await _wrong_settings(document, name)]
+    under = document.under
+    if caller.agency is not None and under is None:
+        message = Text(f"Phải nằm trong phạm vi {caller.agency}.", f"Must lie within {caller.agency}.")
+        wrong.append(Place("/under", message))
+    elif under is not None and caller.agency is not None:
+        under = find_agency(catalogue, under, caller.agency, today)
+    elif under is not None and (under := catalogue.agencies.resolve(under)) is None:
+        wrong.append(Place("/under", Text("Không có cơ quan này.", "There is no such agency.")))
+    if wrong:
+        raise MalformedRequest(errors=wrong)
+    return document.model_copy(update={"under": under})
+
+
+def _wrong_names(document: ConnectorDocument, name: str, catalogue: Catalogue, today: date) -> Sequence[Place]:
+    wrong = [
+        Place(f"/forms/{index}", Text("Không có biểu mẫu này.", "There is no such form."))
+        for index, form in enumerate(document.forms or ())
+        if form not in catalogue.forms
+    ]
+    if document.name not in {None, name}:
+        wrong.append(Place("/name", Text("Không khớp với địa chỉ.", "Does not agree with the address.")))
+    if document.from_ is not None and document.from_ > today:
+        wrong.append(Place("/from", Text("Không được sau hôm nay.", "Must not lie in the future.")))
+    return wrong
+
+
+async def _wrong_settings(document: ConnectorDocument, name: str) -> Sequence[Place]:
+    """What keeps the connector from ever working, by opening it once."""
+    settings = ConnectorSettings(
+        name, document.kind, document.url, document.allow_private_addresses, document.credentials
+    )
+    try:
+        await open_connector(settings).aclose()
+    except UnknownConnectorKind as error:
+        return [Place("/kind", Text(f"Chưa hỗ trợ: {error}.", f"Not supported: {error}."))]
+    except InvalidConnectorSettings as error:
+        place = "/url" if str(error).startswith("url") else "/credentials"
+        return [Place(place, Text(f"Không dùng được: {error}.", f"Cannot be used: {error}."))]
+    return []
+
+
+@router.delete(
+    "/connectors/{name}",
+    status_code=204,
+    response_class=Response,
+    responses=problems(400, 401, 403, 404),
+)
+async def remove_connector(
+    name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
+) -> Response:
+    """Remove a connector: what it has not sent is cancelled; its deliveries stay readable."""
+    await end_connector(gateway.engine, caller.client, name, _sight(catalogue, caller, today))
+    return Response(status_code=204)
+
+
+@router.post("/connectors/{name}/pause", response_model=ConnectorShape, responses=problems(400, 401, 403, 404))
+async def pause(
+    name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
+) -> Response:
+    """Send nothing more through a connector; what is being sent is finished, and deliveries gather."""
+    return await _pause(name, gateway, _sight(catalogue, caller, today), True)
+
+
+@router.post("/connectors/{name}/resume", response_model=ConnectorShape, responses=problems(400, 401, 403, 404))
+async def resume(
+    name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
+) -> Response:
+    """Send again through a connector that was paused."""
+    return await _pause(name, gateway, _sight(catalogue, caller, today), False)
+
+
+async def _pause(name: str, gateway: GatewayParts, sees: Sees, paused: bool) -> Response:
+    async with gateway.engine.begin() as connection:
+        row = await find_connector(connection, name)
+        if row is None or not sees(row.under):
+            raise NotFound()
+        await pause_connector(connection, name, paused)
+        row = await find_connector(connection, name)
+    if row is None:
+        raise NotFound()
+    return Json(_connector_shown(row))
+
+
+@router.post("/connectors/{name}/retry", response_model=Retried, responses=problems(400, 401, 403, 404))
+async def retry_all(
+    name: Name,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Operator,
+    today: Today,
+    body: Grounds | None = None,
+) -> Response:
+    """Try everything again that was refused or exhausted, and everything that waits, now.
+
+    Left out is what a later delivery of the same report has passed.
+    """
+    sees = _sight(catalogue, caller, today)
+    return Json({"retried": await retry_connector(gateway.engine, name, sees, _reason(body))})
+
+
+@router.get("/deliveries", response_model=DeliveryPage, responses=problems(400, 401, 403, 404))
+async def list_(
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Operator,
+    today: Today,
+    limit: Limit,
+    cursor: Cursor = None,
+    connector: str | None = None,
+    state: DeliveryState | None = None,
+    report: UUID | None = None,
+) -> Response:
+    """Deliveries of the subtree's connectors, also of removed ones, newest first."""
+    sees = _sight(catalogue, caller, today)
+    async with gateway.engine.connect() as connection:
+        ever = await connectors_ever(connection)
+    wanted = [row.id for row in ever if sees(row.under) and connector in {None, row.name}]
+    if connector is not None and not wanted:
+        raise NotFound(Text("Không có kết nối này.", "There is no such connector."))
+    is_all = connector is None and caller.agency is None
+    async with driver(gateway.engine) as raw:
+        found = await list_deliveries(
+            raw,
+            WantedDeliveries(None if is_all else wanted, state and state.value, report, uuid_cursor(cursor), limit),
+        )
+    items = [_delivery_shown(each, catalogue) for each in found]
+    return Json(page(items, limit, found[-1].id if found else ""))
+
+
+@router.get("/deliveries/{delivery}", response_model=FullDelivery, responses=problems(400, 401, 403, 404))
+async def read(
+    delivery: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
+) -> Response:
+    """One delivery with its attempts."""
+    async with driver(gateway.engine) as connection:
+        kept = await find_delivery(connection, delivery)
+        made = await find_attempts(connection, delivery)
+    if kept is None or not _sight(catalogue, caller, today)(kept.under):
+        raise NotFound()
+    return Json(_delivery_shown(kept, catalogue) | {"history": [_attempt_shown(each) for each in made]})
+
+
+@router.post(
+    "/deliveries/{delivery}/retry",
+    response_model=DeliveryShape,
+    responses=problems(400, 401, 403, 404, 409),
+)
+async def retry(
+    delivery: UUID,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Operator,
+    today: Today,
+    body: Grounds | None = None,
+) -> Response:
+    """Try a refused, exhausted or cancelled delivery again, from the start of its schedule; a pending one now.
+
+    409 while it is being sent, once it is delivered, and once a later delivery of the same report may have arrived.
+    """
+    sees = _sight(catalogue, caller, today)
+    kept = await retry_delivery(gateway.engine, delivery, sees, _reason(body))
+    return Json(_delivery_shown(kept, catalogue))
+
+
+@router.post(
+    "/deliveries/{delivery}/cancel",
+    response_model=DeliveryShape,
+    responses=problems(400, 401, 403, 404, 409),
+)
+async def cancel(
+    delivery: UUID,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Operator,
+    today: Today,
+    body: Grounds | None = None,
+) -> Response:
+    """Give a delivery up, so that later ones of the same report may pass.
+
+    409 while it is being sent, and once it is delivered.
+    """
+    sees = _sight(catalogue, caller, today)
+    kept = await give_up_delivery(gateway.engine, delivery, sees, _reason(body))
+    return Json(_delivery_shown(kept, catalogue))

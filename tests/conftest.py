@@ -1,0 +1,132 @@
+"""What tests ask for: a database with the bundled catalogue, a gateway on it, and clients of its API."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.api.deps import Gateway
+from gateway.app import build_app, build_gateway
+from gateway.db.engine import open_engine
+from gateway.settings import Settings
+from gateway_under_test import NewClient, RunningServer, add_account, bearer, clean, databases
+
+READ_AND_WRITE = ("reports:read", "reports:write")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_developer() -> Iterator[None]:
+    """Settings come from the tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("GATEWAY_") and name != "GATEWAY_TEST_DATABASE_URL":
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of this worker: its own data directory, with keys of its own."""
+    return Settings(data_dir=tmp_path_factory.mktemp("gateway"))
+
+
+@pytest.fixture(scope="session")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database of this worker with the schema and the bundled catalogue; tests ask for ``engine``."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with databases(shared / "databases") as url:
+        yield url
+
+
+@dataclass(slots=True)
+class Worker:
+    """What outlives a test: the pool of connections, and a gateway for as long as its catalogue holds."""
+
+    engine: AsyncEngine
+    gateway: Gateway | None = None
+    app: FastAPI | None = None
+
+
+@pytest.fixture(scope="session")
+async def worker(settings: Settings, database_url: str) -> AsyncIterator[Worker]:
+    engine = open_engine(settings, database_url)
+    yield Worker(engine)
+    await engine.dispose()
+
+
+@pytest.fixture
+async def engine(worker: Worker) -> AsyncEngine:
+    """The way to a database that holds the bundled catalogue and nothing else."""
+    if await clean(worker.engine):
+        worker.gateway = None  # it would remember the changed catalogue
+    return worker.engine
+
+
+@pytest.fixture
+async def gateway(worker: Worker, engine: AsyncEngine, settings: Settings) -> Gateway:
+    """A gateway on the empty database."""
+    if worker.gateway is None:
+        worker.gateway = build_gateway(settings, engine)
+        worker.app = build_app(worker.gateway)
+    return worker.gateway
+
+
+@pytest.fixture
+def app(worker: Worker, gateway: Gateway) -> FastAPI:
+    """The API over ``gateway``."""
+    assert worker.app
+    return worker.app
+
+
+@pytest.fixture
+async def client_for(app: FastAPI, gateway: Gateway) -> AsyncIterator[NewClient]:
+    """Makes clients of the API, each with an account and a token of its own."""
+    async with AsyncExitStack() as stack:
+
+        async def new_client(
+            *scopes: str, agency: str | None = None, headers: dict[str, str] | None = None
+        ) -> httpx.AsyncClient:
+            account = await add_account(gateway.engine, scopes or READ_AND_WRITE, agency)
+            token = bearer(gateway.tokens, account.id, scopes or READ_AND_WRITE, agency)
+            client = httpx.AsyncClient(
+                transport=httpx.ASGITransport(app),
+                base_url="http://gateway.test",
+                headers={**token, **(headers or {})},
+            )
+            return await stack.enter_async_context(client)
+
+        yield new_client
+
+
+@pytest.fixture
+async def country(client_for: NewClient) -> httpx.AsyncClient:
+    """A client that reads and writes reports of the whole country."""
+    return await client_for()
+
+
+@pytest.fixture
+async def province(client_for: NewClient) -> httpx.AsyncClient:
+    """A client that reads and writes reports of Ha Noi (H26) and everything below it."""
+    return await client_for(agency="H26")
+
+
+@pytest.fixture
+async def start_server(
+    engine: AsyncEngine, settings: Settings, database_url: str
+) -> AsyncIterator[Callable[[], RunningServer]]:
+    """Starts the API as a process of its own, for what a client in this process cannot see."""
+    started: list[RunningServer] = []
+
+    def start() -> RunningServer:
+        started.append(RunningServer(settings, database_url))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()

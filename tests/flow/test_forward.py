@@ -1,0 +1,767 @@
+"""Forwarding on a real database: what is claimed, in which order, what is sent, and what a failure leads to."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count as counting
+from itertools import cycle, pairwise
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from factories import a_monthly_row
+from forwarding import (
+    SOON,
+    attempts,
+    connect_upstream,
+    deliveries,
+    end,
+    hasty,
+    receive,
+    receive_revisions,
+    states,
+    until,
+    until_all,
+    upstream,
+    working,
+)
+from gateway_under_test import connected
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.api.deps import Gateway
+from gateway.db.claims import Claimed, Target, claim_due, record_attempt
+from gateway.db.connectors import lock_connector
+from gateway.db.deliveries import reopen_delivery
+from gateway.db.engine import driver, open_engine
+from gateway.db.reading import find_report
+from gateway.domain.delivery import DEFAULT_SCHEDULE, Outcome, OutcomeClass, RetrySchedule
+from gateway.domain.exact import encode
+from gateway.domain.report import Status
+from gateway.errors import StateConflict
+from gateway.flow.forward import body_of, conclude
+from gateway.flow.load import Catalogues
+from gateway.flow.show import report_shown
+from gateway.flow.steer import end_connector, give_up_delivery, retry_connector, retry_delivery
+from gateway.worker import Worker
+
+LEASE = timedelta(seconds=15)
+NOWHERE = "http://127.0.0.1:9/reports"
+TAKEN = Outcome(OutcomeClass.delivered, "taken", 201)
+REFUSED = Outcome(OutcomeClass.refused, "refused", 422)
+AWAY = Outcome(OutcomeClass.unreachable, "away")
+UNKNOWN = Outcome(OutcomeClass.ambiguous, "no answer")
+AT_ONCE = RetrySchedule(delays=(timedelta(),), every=timedelta(), horizon=timedelta(minutes=5))
+
+
+TARGET = Target(1, "national", "http_json", NOWHERE, True, None)
+A_CLAIM = Claimed(
+    uuid4(),
+    uuid4(),
+    TARGET,
+    report=uuid4(),
+    event="accepted",
+    reason=None,
+    number=1,
+    earlier=0,
+    first_at=None,
+    claimed_at=datetime(2026, 9, 1, tzinfo=UTC),
+)
+
+
+def anybody(under: str | None) -> bool:
+    return True
+
+
+async def claim(engine: AsyncEngine, slots: int = 100, lease: timedelta = LEASE) -> list[Claimed]:
+    async with driver(engine) as connection:
+        return await claim_due(connection, slots, lease)
+
+
+async def finish(
+    engine: AsyncEngine, claimed: Claimed, outcome: Outcome = TAKEN, schedule: RetrySchedule = AT_ONCE
+) -> bool:
+    """Record how an attempt that began with its claim ended."""
+    ended_at = datetime.now(UTC)
+    attempt = conclude(claimed, outcome, claimed.claimed_at, max(ended_at, claimed.claimed_at), schedule, 0)
+    async with driver(engine) as connection:
+        return await record_attempt(connection, claimed, attempt)
+
+
+async def run_out(engine: AsyncEngine) -> None:
+    """Let every lease run out."""
+    async with connected(engine) as connection:
+        await connection.execute("UPDATE deliveries SET due_at = now() WHERE state = 'sending'")
+
+
+async def outbox(engine: AsyncEngine, connector: int, count: int, keys: int = 1) -> None:
+    """Deliveries of reports that are not there, in turn of so many keys."""
+    async with connected(engine) as connection:
+        await connection.execute(
+            "INSERT INTO deliveries (id, connector_id, report_id, event, agency_id, form_id, period, kind)"
+            " SELECT gen_random_uuid(), $1, gen_random_uuid(), 'accepted', n % $3, 1, '2098', 'own'"
+            " FROM generate_series(1, $2::int) AS n",
+            connector,
+            count,
+            keys,
+        )
+
+
+# What is claimed.
+
+
+async def test_an_accepted_report_is_claimed_once_and_not_again_until_its_lease_runs_out(gateway: Gateway) -> None:
+    number = await connect_upstream(gateway, NOWHERE)
+    report = await receive(gateway)
+    [claimed] = await claim(gateway.engine)
+    assert (claimed.report, claimed.event, claimed.number, claimed.earlier) == (report, "accepted", 1, 0)
+    assert (claimed.target.number, claimed.target.name, claimed.target.url) == (number, "national", NOWHERE)
+    assert await claim(gateway.engine) == []
+    await run_out(gateway.engine)
+    [again] = await claim(gateway.engine)
+    assert (again.id, again.number) == (claimed.id, 2)
+    assert again.claim != claimed.claim
+
+
+async def test_an_attempt_whose_worker_went_away_is_on_record_as_one_that_may_have_arrived(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    await receive(gateway)
+    await claim(gateway.engine)
+    await run_out(gateway.engine)
+    [again] = await claim(gateway.engine)
+    assert await finish(gateway.engine, again)
+    [lost, last] = await attempts(gateway.engine)
+    assert (lost["number"], lost["outcome"]) == (1, "ambiguous")
+    assert "went away" in lost["reason"]
+    assert (last["number"], last["outcome"]) == (2, "delivered")
+    assert again.earlier == 1
+
+
+async def test_a_worker_that_outlived_its_lease_records_nothing(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    await receive(gateway)
+    [zombie] = await claim(gateway.engine)
+    await run_out(gateway.engine)
+    [owner] = await claim(gateway.engine)
+    assert not await finish(gateway.engine, zombie, REFUSED)
+    assert await states(gateway.engine) == ["sending"]
+    assert await finish(gateway.engine, owner, TAKEN)
+    assert not await finish(gateway.engine, zombie, REFUSED)
+    assert await states(gateway.engine) == ["delivered"]
+    assert [each["outcome"] for each in await attempts(gateway.engine)] == ["ambiguous", "delivered"]
+
+
+async def test_no_more_is_claimed_than_there_is_room_for(gateway: Gateway) -> None:
+    number = await connect_upstream(gateway, NOWHERE, concurrency=100)
+    await outbox(gateway.engine, number, 10, keys=10)
+    assert [len(await claim(gateway.engine, slots)) for slots in (3, 4, 100, 100)] == [3, 4, 3, 0]
+
+
+async def test_a_connector_has_at_most_its_concurrency_in_flight_whatever_the_workers(gateway: Gateway) -> None:
+    busy = await connect_upstream(gateway, NOWHERE, "busy", concurrency=2)
+    calm = await connect_upstream(gateway, NOWHERE, "calm", concurrency=5)
+    await outbox(gateway.engine, busy, 20, keys=20)
+    await outbox(gateway.engine, calm, 3, keys=3)
+    found = [each for batch in await asyncio.gather(*[claim(gateway.engine) for _ in range(8)]) for each in batch]
+    assert Counter(each.target.name for each in found) == {"busy": 2, "calm": 3}
+    await finish(gateway.engine, next(each for each in found if each.target.name == "busy"))
+    assert [each.target.name for each in await claim(gateway.engine)] == ["busy"]
+
+
+async def test_a_connector_with_a_rate_is_given_a_second_s_worth_and_then_its_share(gateway: Gateway) -> None:
+    number = await connect_upstream(gateway, NOWHERE, concurrency=100, rate=5)
+    await outbox(gateway.engine, number, 50, keys=50)
+    assert [len(await claim(gateway.engine)) for _ in range(3)] == [5, 0, 0]
+    async with connected(gateway.engine) as connection:
+        await connection.execute("UPDATE connectors SET paced_until = paced_until - interval '410 ms'")
+    assert len(await claim(gateway.engine)) in {2, 3}
+
+
+async def test_a_slow_rate_still_lets_one_report_through_at_a_time(gateway: Gateway) -> None:
+    number = await connect_upstream(gateway, NOWHERE, rate=1)
+    await outbox(gateway.engine, number, 5, keys=5)
+    async with connected(gateway.engine) as connection:
+        await connection.execute("UPDATE connectors SET rate = 0.1")
+    assert [len(await claim(gateway.engine)) for _ in range(2)] == [1, 0]
+    async with connected(gateway.engine) as connection:
+        await connection.execute("UPDATE connectors SET paced_until = paced_until - interval '10 s'")
+    assert len(await claim(gateway.engine)) == 1
+
+
+@pytest.mark.parametrize("column", ["paused_at", "removed_at"])
+async def test_nothing_of_a_paused_or_removed_connector_is_claimed(gateway: Gateway, column: str) -> None:
+    number = await connect_upstream(gateway, NOWHERE)
+    await outbox(gateway.engine, number, 3, keys=3)
+    async with connected(gateway.engine) as connection:
+        await connection.execute(f"UPDATE connectors SET {column} = now()")
+    assert await claim(gateway.engine) == []
+
+
+# In which order.
+
+
+async def test_a_later_revision_waits_until_the_earlier_has_ended(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    first, second, third = await receive_revisions(gateway, 3)
+    for report, outcome in ((first, AWAY), (first, TAKEN), (second, REFUSED), (third, TAKEN)):
+        [claimed] = await claim(gateway.engine)
+        assert claimed.report == report
+        assert await claim(gateway.engine) == []
+        await finish(gateway.engine, claimed, outcome)
+    assert await claim(gateway.engine) == []
+    assert await states(gateway.engine) == ["delivered", "refused", "delivered"]
+
+
+async def test_a_later_revision_waits_out_the_back_off_of_the_earlier(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    await receive_revisions(gateway, 2)
+    [claimed] = await claim(gateway.engine)
+    await finish(gateway.engine, claimed, AWAY, DEFAULT_SCHEDULE)
+    assert await claim(gateway.engine) == []
+
+
+async def test_connectors_keys_and_kinds_do_not_wait_for_each_other(gateway: Gateway) -> None:
+    for name in ("one", "two"):
+        await connect_upstream(gateway, NOWHERE, name)
+    await receive_revisions(gateway, 2)
+    await receive_revisions(gateway, 2, period="2098-Q2")
+    found = await claim(gateway.engine)
+    assert Counter(each.target.name for each in found) == {"one": 2, "two": 2}
+
+
+async def test_an_upstream_is_told_of_a_return_and_a_withdrawal_after_the_report(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    report = await receive(gateway)
+    await end(gateway, report, Status.returned, "thiếu số liệu")
+    await end(gateway, report, Status.withdrawn, "gửi nhầm")
+    catalogue = await gateway.catalogues.newest()
+    told: list[object] = []
+    for _ in range(3):
+        [claimed] = await claim(gateway.engine)
+        async with driver(gateway.engine) as connection:
+            body = json.loads(await body_of(connection, claimed, catalogue))
+        told.append(body if claimed.event != "accepted" else body["id"])
+        await finish(gateway.engine, claimed)
+    assert told == [
+        str(report),
+        {"event": "returned", "report": str(report), "reason": "thiếu số liệu"},
+        {"event": "withdrawn", "report": str(report), "reason": "gửi nhầm"},
+    ]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One attempt of the test below, and its place in the order of starts and ends."""
+
+    delivery: UUID
+    started: int
+    ended: int
+    outcome: Outcome
+
+
+Claims = Callable[[AsyncEngine], Awaitable[list[Claimed]]]
+
+
+async def our_claims(engine: AsyncEngine) -> list[Claimed]:
+    return await claim(engine, slots=3)
+
+
+async def unordered_claims(engine: AsyncEngine) -> list[Claimed]:
+    """What a plain queue does: SKIP LOCKED, and no look at the key."""
+    async with driver(engine) as connection:
+        rows = await connection.fetch(
+            "UPDATE deliveries SET state = 'sending', claim = gen_random_uuid(), due_at = now() + interval '15 s',"
+            " attempts = attempts + 1 WHERE id IN (SELECT id FROM deliveries WHERE state IN ('pending', 'sending')"
+            " AND due_at <= now() ORDER BY seq LIMIT 3 FOR UPDATE SKIP LOCKED)"
+            " RETURNING id, claim, report_id AS report, attempts AS number, now() AS claimed_at"
+        )
+    return [replace(A_CLAIM, **row) for row in rows]
+
+
+async def many_workers(engine: AsyncEngine, claims: Claims, count: int) -> list[Sent]:
+    """Six workers that claim, take a moment over each, and fail half of the time, until all is delivered."""
+    clock, outcomes, log = counting(), cycle([TAKEN, AWAY, AWAY, TAKEN, TAKEN, AWAY, TAKEN]), list[Sent]()
+
+    async def work() -> None:
+        while len({each.delivery for each in log if each.outcome is TAKEN}) < count:
+            found = await claims(engine)
+            await asyncio.gather(*[one(each) for each in found])
+            if not found:
+                await asyncio.sleep(0.005)
+
+    async def one(claimed: Claimed) -> None:
+        started, outcome = next(clock), next(outcomes)
+        await asyncio.sleep(started % 5 * 0.002)
+        ended = next(clock)
+        if await finish(engine, claimed, outcome):
+            log.append(Sent(claimed.id, started, ended, outcome))
+
+    await asyncio.gather(*[work() for _ in range(6)])
+    return sorted(log, key=lambda sent: sent.started)
+
+
+def faults(log: list[Sent], order: list[UUID]) -> set[str]:
+    """What is wrong with the attempts at one key: two at once, or one that starts after a later delivery's."""
+    found: set[str] = set()
+    for before, after in pairwise(each for each in log if each.delivery in order):
+        if after.started < before.ended:
+            found.add("overlap")
+        if order.index(after.delivery) < order.index(before.delivery):
+            found.add("order")
+    return found
+
+
+@pytest.mark.parametrize(("claims", "expected"), [(our_claims, set()), (unordered_claims, {"overlap", "order"})])
+async def test_many_workers_send_a_hot_key_in_order_and_one_at_a_time(
+    gateway: Gateway, claims: Claims, expected: set[str]
+) -> None:
+    number = await connect_upstream(gateway, NOWHERE, concurrency=100)
+    await outbox(gateway.engine, number, 24, keys=2)
+    order = [each["id"] for each in await deliveries(gateway.engine)]
+    log = await many_workers(gateway.engine, claims, 24)
+    assert set(await states(gateway.engine)) == {"delivered"}
+    assert faults(log, order[::2]) | faults(log, order[1::2]) == expected
+
+
+SINGLE_STATEMENT = """
+WITH due AS (
+    SELECT id FROM deliveries d WHERE state = 'pending' AND due_at <= now()
+       AND NOT EXISTS (SELECT FROM deliveries e WHERE e.connector_id = d.connector_id AND e.agency_id = d.agency_id
+                          AND e.seq < d.seq AND e.state IN ('pending', 'sending'))
+     FOR UPDATE SKIP LOCKED)
+UPDATE deliveries d SET state = 'sending', claim = gen_random_uuid() FROM due WHERE d.id = due.id RETURNING d.id
+"""
+
+
+async def test_no_later_delivery_is_claimed_while_an_earlier_one_is_being_taken_up_again(gateway: Gateway) -> None:
+    number = await connect_upstream(gateway, NOWHERE)
+    first, second = await _a_refused_and_a_waiting(gateway)
+    async with connected(gateway.engine) as operator, operator.transaction():
+        await lock_connector(operator, number)
+        assert await reopen_delivery(operator, first, "again")
+        assert await claim(gateway.engine) == []
+    assert [each.id for each in await claim(gateway.engine)] == [first]
+    assert await states(gateway.engine) == ["sending", "pending"]
+    assert second
+
+
+async def test_a_claim_in_one_statement_would_let_the_later_one_pass(gateway: Gateway) -> None:
+    """The negative control of the test above: why claims of a connector take turns."""
+    number = await connect_upstream(gateway, NOWHERE)
+    first, second = await _a_refused_and_a_waiting(gateway)
+    async with connected(gateway.engine) as operator, operator.transaction():
+        await lock_connector(operator, number)
+        assert await reopen_delivery(operator, first, "again")
+        async with connected(gateway.engine) as worker:
+            assert [row["id"] for row in await worker.fetch(SINGLE_STATEMENT)] == [second]
+    assert await states(gateway.engine) == ["pending", "sending"]
+
+
+async def test_retrying_and_claiming_at_once_never_opens_two_deliveries_out_of_order(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    first, second = await _a_refused_and_a_waiting(gateway)
+    seen: Counter[tuple[str, ...]] = Counter()
+    for _ in range(10):
+        await asyncio.gather(
+            claim(gateway.engine),
+            retry_delivery(gateway.engine, first, anybody, None),
+            claim(gateway.engine),
+            return_exceptions=True,
+        )
+        seen[tuple(await states(gateway.engine))] += 1
+        async with connected(gateway.engine) as connection:
+            await connection.execute(
+                "UPDATE deliveries SET claim = NULL, due_at = now(),"
+                " state = CASE id WHEN $1 THEN 'refused' ELSE 'pending' END",
+                first,
+            )
+    assert set(seen) <= {("sending", "pending"), ("pending", "pending"), ("refused", "sending")}, seen
+    assert second
+
+
+async def _a_refused_and_a_waiting(gateway: Gateway) -> tuple[UUID, UUID]:
+    """The deliveries of two revisions of one report: the first was refused, the second is due."""
+    await receive_revisions(gateway, 2)
+    [claimed] = await claim(gateway.engine)
+    await finish(gateway.engine, claimed, REFUSED)
+    first, second = [each["id"] for each in await deliveries(gateway.engine)]
+    return first, second
+
+
+# What becomes of an attempt.
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "wait"),
+    [
+        (TAKEN, "delivered", None),
+        (REFUSED, "refused", None),
+        (AWAY, "pending", 5),
+        (UNKNOWN, "pending", 5),
+        (Outcome(OutcomeClass.throttled, "wait", 429, retry_after=timedelta(seconds=90)), "pending", 90),
+    ],
+)
+def test_what_is_not_taken_now_is_tried_again_by_the_schedule(outcome: Outcome, state: str, wait: float | None) -> None:
+    at = A_CLAIM.claimed_at
+    attempt = conclude(A_CLAIM, outcome, at, at, DEFAULT_SCHEDULE, 0)
+    assert (attempt.state, attempt.outcome, attempt.reason) == (state, outcome.kind.value, outcome.reason)
+    assert attempt.due_at == (None if wait is None else at + timedelta(seconds=wait))
+
+
+def test_after_the_horizon_a_delivery_is_exhausted() -> None:
+    at = A_CLAIM.claimed_at + timedelta(days=8)
+    late = replace(A_CLAIM, earlier=40, first_at=A_CLAIM.claimed_at)
+    attempt = conclude(late, AWAY, at, at, DEFAULT_SCHEDULE, 0)
+    assert (attempt.state, attempt.due_at) == ("exhausted", None)
+
+
+async def test_the_wait_grows_with_each_failure_and_starts_anew_when_a_person_takes_it_up(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    await receive(gateway)
+    earlier: list[int] = []
+    for outcome in (AWAY, AWAY, REFUSED, AWAY, TAKEN):
+        [claimed] = await claim(gateway.engine)
+        earlier.append(claimed.earlier)
+        await finish(gateway.engine, claimed, outcome)
+        if outcome is REFUSED:
+            await retry_delivery(gateway.engine, claimed.id, anybody, "đã sửa địa chỉ")
+    assert earlier == [0, 1, 2, 0, 1]
+    assert [each["number"] for each in await attempts(gateway.engine)] == [1, 2, 3, 4, 5]
+
+
+# What is sent.
+
+
+async def test_the_body_is_the_report_as_the_api_shows_it(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    report = await receive(gateway)
+    [claimed] = await claim(gateway.engine)
+    catalogue = await gateway.catalogues.newest()
+    async with driver(gateway.engine) as connection:
+        kept = await find_report(connection, report, catalogue)
+        assert kept
+        assert await body_of(connection, claimed, catalogue) == encode(
+            await report_shown(connection, kept, catalogue, "vi")
+        )
+
+
+async def test_the_body_stays_the_same_whatever_becomes_of_the_report(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    report = await receive(gateway)
+    [claimed] = await claim(gateway.engine)
+    catalogue = await gateway.catalogues.newest()
+    async with driver(gateway.engine) as connection:
+        before = await body_of(connection, claimed, catalogue)
+    await end(gateway, report, Status.returned)
+    await receive(gateway, corrects=str(report), reason="đính chính", rows=[], nil="nothing_to_report")
+    async with driver(gateway.engine) as connection:
+        assert await body_of(connection, claimed, catalogue) == before
+    assert json.loads(before)["status"] == "accepted"
+
+
+async def test_a_superseded_report_whose_answer_was_lost_is_recognised_when_it_is_sent_again(gateway: Gateway) -> None:
+    async with upstream() as national, working(gateway, attempt_seconds=0.3):
+        await connect_upstream(gateway, national.url)
+        await national.behave(mode="stall", seconds=5, count=1)
+        reports = await receive_revisions(gateway, 2)
+        await until_all(gateway.engine, "delivered")
+        arrived = await national.received()
+    assert [(each["id"], each["count"]) for each in arrived] == [(str(reports[0]), 2), (str(reports[1]), 1)]
+    assert [each["outcome"] for each in await attempts(gateway.engine)] == ["ambiguous", "delivered", "delivered"]
+
+
+# A worker and its upstream.
+
+
+async def test_a_signed_report_arrives_and_new_credentials_hold_without_a_restart(gateway: Gateway) -> None:
+    wrong, right = ({"signing_secret": "whsec_" + letter * 32} for letter in "AB")
+    async with upstream(right["signing_secret"]) as national, working(gateway):
+        await connect_upstream(gateway, national.url, credentials=wrong)
+        report = await receive(gateway)
+        await until_all(gateway.engine, "refused")
+        await connect_upstream(gateway, national.url, credentials=right)
+        assert await retry_connector(gateway.engine, "national", anybody, None) == 1
+        await until_all(gateway.engine, "delivered")
+        assert [each["id"] for each in await national.received()] == [str(report)]
+    assert [each["status"] for each in await attempts(gateway.engine)] == [401, 201]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "outcome"),
+    [
+        ({"mode": "drop", "count": 2}, "ambiguous"),
+        ({"mode": "refuse", "status": 503, "count": 2}, "unreachable"),
+        ({"mode": "throttle", "retry_after": 0, "count": 2}, "throttled"),
+        ({"mode": "stall", "seconds": 5, "count": 2}, "ambiguous"),
+    ],
+)
+async def test_a_report_gets_through_an_upstream_that_fails_for_a_while(
+    gateway: Gateway, behaviour: dict[str, Any], outcome: str
+) -> None:
+    async with upstream() as national, working(gateway, attempt_seconds=0.3):
+        await connect_upstream(gateway, national.url)
+        await national.behave(**behaviour)
+        report = await receive(gateway)
+        await until_all(gateway.engine, "delivered")
+        assert {each["id"] for each in await national.received()} == {str(report)}
+    assert [each["outcome"] for each in await attempts(gateway.engine)] == [outcome, outcome, "delivered"]
+
+
+async def test_an_upstream_that_is_not_there_is_tried_until_the_horizon_and_then_left_to_a_person(
+    gateway: Gateway,
+) -> None:
+    short = replace(SOON, horizon=timedelta(milliseconds=200))
+    await connect_upstream(gateway, NOWHERE)
+    await receive(gateway)
+    async with working(gateway, schedule=short):
+        await until_all(gateway.engine, "exhausted")
+    made = await attempts(gateway.engine)
+    assert len(made) >= 2
+    assert {each["outcome"] for each in made} == {"unreachable"}
+
+
+async def test_what_cannot_be_prepared_is_on_record_retried_and_holds_up_nothing_else(gateway: Gateway) -> None:
+    async with upstream() as national:
+        number = await connect_upstream(gateway, national.url)
+        await outbox(gateway.engine, number, 1)
+        report = await receive(gateway)
+        async with working(gateway):
+
+            async def both_are_there() -> bool:
+                made = await attempts(gateway.engine)
+                return sum(each["outcome"] == "unreachable" for each in made) > 1 and "delivered" in await states(
+                    gateway.engine
+                )
+
+            await until(both_are_there)
+        assert [each["id"] for each in await national.received()] == [str(report)]
+    [first, *_] = await attempts(gateway.engine)
+    assert first["reason"] == "not sent, failed within the gateway: LookupError"
+
+
+async def test_credentials_that_cannot_be_read_are_on_record_and_not_the_end_of_the_worker(gateway: Gateway) -> None:
+    async with upstream() as national:
+        await connect_upstream(gateway, national.url, credentials={"bearer": "token"})
+        async with connected(gateway.engine) as connection:
+            await connection.execute("UPDATE connectors SET credentials = 'of another key'")
+        await receive(gateway)
+        async with working(gateway):
+            await until(lambda: _has_attempts(gateway.engine))
+            await connect_upstream(gateway, national.url, credentials={"bearer": "token"})
+            await until_all(gateway.engine, "delivered")
+    [first, *_] = await attempts(gateway.engine)
+    assert first["reason"] == "not sent, failed within the gateway: InvalidToken"
+
+
+async def _has_attempts(engine: AsyncEngine) -> bool:
+    return bool(await attempts(engine))
+
+
+async def test_no_attempt_is_begun_that_might_outlive_its_lease(gateway: Gateway) -> None:
+    async with upstream() as national:
+        await connect_upstream(gateway, national.url)
+        await receive(gateway)
+        async with working(gateway, lease_seconds=1, attempt_seconds=1):
+            await until(lambda: _has_attempts(gateway.engine))
+        assert await national.received() == []
+    [first, *_] = await attempts(gateway.engine)
+    assert (first["outcome"], first["reason"]) == ("unreachable", "not sent: too little of the lease was left")
+
+
+async def test_stopping_a_worker_lets_it_record_what_it_is_sending(gateway: Gateway) -> None:
+    async with upstream() as national:
+        await connect_upstream(gateway, national.url)
+        await national.behave(mode="stall", seconds=0.4)
+        await receive(gateway)
+        async with working(gateway) as [worker]:
+            await until(lambda: _is(gateway.engine, "sending"))
+            worker.stop()
+    assert await states(gateway.engine) == ["delivered"]
+
+
+async def _is(engine: AsyncEngine, state: str) -> bool:
+    return set(await states(engine)) == {state}
+
+
+async def test_a_worker_that_is_woken_does_not_wait_for_its_poll(gateway: Gateway) -> None:
+    async with upstream() as national, working(gateway, worker_poll_seconds=3600) as [worker]:
+        await connect_upstream(gateway, national.url)
+        await asyncio.sleep(0.1)
+        await receive_revisions(gateway, 3)
+        worker.wake()
+        await until_all(gateway.engine, "delivered", 5)
+
+
+async def test_a_worker_goes_on_when_the_database_comes_back(gateway: Gateway) -> None:
+    async with upstream() as national, working(gateway):
+        await connect_upstream(gateway, national.url)
+        async with connected(gateway.engine) as connection:
+            name = await connection.fetchval("SELECT current_database()")
+            await connection.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 0')
+            try:
+                await connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                await asyncio.sleep(0.3)
+            finally:
+                await connection.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT -1')
+        await receive(gateway)
+        await until_all(gateway.engine, "delivered")
+
+
+async def test_an_unreachable_database_does_not_end_the_worker(gateway: Gateway) -> None:
+    engine = open_engine(gateway.settings, "postgresql+asyncpg://nobody@127.0.0.1:9/none")
+    worker = Worker(hasty(gateway.settings), engine, Catalogues(engine), gateway.keys)
+    running = asyncio.create_task(worker.run())
+    await asyncio.sleep(0.5)
+    assert not running.done()
+    worker.stop()
+    await asyncio.wait_for(running, 8)
+    await engine.dispose()
+
+
+# What an operator may do.
+
+
+async def test_an_earlier_delivery_is_not_sent_again_once_a_later_one_has_arrived(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    first, second = await _a_refused_and_a_waiting(gateway)
+    [claimed] = await claim(gateway.engine)
+    assert claimed.id == second
+    with pytest.raises(StateConflict):
+        await retry_delivery(gateway.engine, first, anybody, None)
+    await finish(gateway.engine, claimed)
+    with pytest.raises(StateConflict):
+        await retry_delivery(gateway.engine, first, anybody, None)
+    assert await retry_connector(gateway.engine, "national", anybody, None) == 0
+    assert await states(gateway.engine) == ["refused", "delivered"]
+
+
+async def test_an_earlier_delivery_is_not_sent_again_once_a_later_one_may_have_arrived(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    first, _ = await _a_refused_and_a_waiting(gateway)
+    [claimed] = await claim(gateway.engine)
+    await finish(gateway.engine, claimed, UNKNOWN, DEFAULT_SCHEDULE)
+    with pytest.raises(StateConflict):
+        await retry_delivery(gateway.engine, first, anybody, None)
+
+
+async def test_revisions_that_were_all_refused_are_taken_up_together_and_go_in_order(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    reports = await receive_revisions(gateway, 3)
+    for _ in reports:
+        [claimed] = await claim(gateway.engine)
+        await finish(gateway.engine, claimed, REFUSED)
+    assert await retry_connector(gateway.engine, "national", anybody, "token mới") == 3
+    assert {each["outcome"] for each in await deliveries(gateway.engine)} == {
+        "taken up again by an operator: token mới"
+    }
+    sent: list[UUID] = []
+    for _ in reports:
+        [claimed] = await claim(gateway.engine)
+        sent.append(claimed.report)
+        await finish(gateway.engine, claimed)
+    assert sent == reports
+
+
+async def test_what_waits_for_its_next_attempt_is_hastened_with_its_connector(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    await receive(gateway)
+    [claimed] = await claim(gateway.engine)
+    await finish(gateway.engine, claimed, AWAY, DEFAULT_SCHEDULE)
+    assert await claim(gateway.engine) == []
+    assert await retry_connector(gateway.engine, "national", anybody, None) == 1
+    assert len(await claim(gateway.engine)) == 1
+
+
+async def test_a_cancelled_delivery_lets_the_next_pass_and_may_be_taken_up_before_it_does(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    await receive_revisions(gateway, 2)
+    first, second = [each["id"] for each in await deliveries(gateway.engine)]
+    kept = await give_up_delivery(gateway.engine, first, anybody, "đã gửi bằng văn bản")
+    assert (kept.state, kept.outcome) == ("cancelled", "cancelled by an operator: đã gửi bằng văn bản")
+    assert (await give_up_delivery(gateway.engine, first, anybody, None)).outcome == kept.outcome
+    await retry_delivery(gateway.engine, first, anybody, None)
+    assert [each.id for each in await claim(gateway.engine)] == [first]
+    with pytest.raises(StateConflict):
+        await give_up_delivery(gateway.engine, first, anybody, None)
+    assert second
+
+
+async def test_removing_a_connector_cancels_what_is_open_and_fences_off_what_is_being_sent(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    await receive(gateway)
+    await receive(gateway, period="2098-Q2")
+    [claimed] = await claim(gateway.engine, slots=1)
+    await end_connector(gateway.engine, uuid4(), "national", anybody)
+    assert await states(gateway.engine) == ["cancelled", "cancelled"]
+    assert not await finish(gateway.engine, claimed)
+    with pytest.raises(StateConflict):
+        await retry_delivery(gateway.engine, claimed.id, anybody, None)
+    await receive(gateway, period="2098-Q1")
+    assert len(await states(gateway.engine)) == 2
+
+
+# Older reports.
+
+
+async def test_a_connector_with_a_first_day_is_given_all_that_happened_since_in_order(gateway: Gateway) -> None:
+    first, second = await receive_revisions(gateway, 2)
+    await end(gateway, second, Status.returned, "thiếu")
+    other = await receive(gateway, period="2098-Q2")
+    await end(gateway, other, Status.withdrawn, "nhầm")
+    await connect_upstream(gateway, NOWHERE, **{"from": "2020-01-01"})
+    assert [(each["report_id"], each["event"], each["reason"]) for each in await deliveries(gateway.engine)] == [
+        (first, "accepted", None),
+        (second, "accepted", None),
+        (second, "returned", "thiếu"),
+        (other, "accepted", None),
+        (other, "withdrawn", "nhầm"),
+    ]
+    assert {each["id"].version for each in await deliveries(gateway.engine)} == {7}
+
+
+async def test_a_connector_without_a_first_day_is_given_nothing_older(gateway: Gateway) -> None:
+    await receive(gateway)
+    await connect_upstream(gateway, NOWHERE)
+    assert await deliveries(gateway.engine) == []
+
+
+async def test_only_older_reports_that_the_connector_takes_are_given_to_it(gateway: Gateway) -> None:
+    wanted = await receive(gateway)
+    await receive(gateway, agency="H01.18")
+    old = await receive(gateway, period="2098-Q2")
+    async with connected(gateway.engine) as connection:
+        await connection.execute("UPDATE reports SET received_at = '2026-02-28T16:59:59Z' WHERE id = $1", old)
+    await connect_upstream(gateway, NOWHERE, under="H26", forms=["TTHC_06A"], **{"from": "2026-03-01"})
+    await connect_upstream(gateway, NOWHERE, "other-form", forms=["KTXH_01"], **{"from": "2026-03-01"})
+    await connect_upstream(gateway, NOWHERE, "other-kind", what="consolidation", **{"from": "2026-03-01"})
+    assert [each["report_id"] for each in await deliveries(gateway.engine)] == [wanted]
+
+
+async def test_an_earlier_first_day_adds_what_is_missing_and_nothing_that_came_too_late(gateway: Gateway) -> None:
+    first, second = await receive_revisions(gateway, 2)
+    lone = await receive(gateway, period="2098-Q2")
+    async with connected(gateway.engine) as connection:
+        await connection.execute(
+            "UPDATE reports SET received_at = '2026-02-01T00:00:00Z' WHERE id = ANY ($1)", [first, lone]
+        )
+    await connect_upstream(gateway, NOWHERE, **{"from": "2026-03-01"})
+    assert [each["report_id"] for each in await deliveries(gateway.engine)] == [second]
+    await connect_upstream(gateway, NOWHERE, **{"from": "2026-01-01"})
+    await connect_upstream(gateway, NOWHERE, **{"from": "2026-01-01"})
+    assert [each["report_id"] for each in await deliveries(gateway.engine)] == [second, lone]
+
+
+async def test_reports_pushed_while_a_connector_is_made_are_delivered_exactly_once(gateway: Gateway) -> None:
+    async def push_all() -> list[UUID]:
+        return [
+            await receive(gateway, period=f"2098-{month:02}", form="KTXH_01", agency="H26", rows=[a_monthly_row()])
+            for month in range(1, 13)
+        ]
+
+    reports, _ = await asyncio.gather(push_all(), connect_upstream(gateway, NOWHERE, **{"from": "2020-01-01"}))
+    assert Counter(each["report_id"] for each in await deliveries(gateway.engine)) == Counter(reports)

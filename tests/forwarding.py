@@ -1,0 +1,168 @@
+"""Things to test forwarding with: an upstream that does as it is told, fast workers, and reports to forward."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+from factories import a_report, a_row, body
+from gateway_under_test import connected, shown
+from sqlalchemy.ext.asyncio import AsyncEngine
+from uuid_utils.compat import uuid7
+
+from gateway.api.deps import Gateway
+from gateway.domain.calendar import civil_date
+from gateway.domain.delivery import RetrySchedule
+from gateway.domain.report import Status
+from gateway.flow.judge import Answer, Push
+from gateway.flow.review import end_report
+from gateway.flow.steer import ConnectorDocument, change_connector
+from gateway.sandbox import sandbox_server
+from gateway.settings import Settings
+from gateway.worker import Worker
+
+CLIENT = uuid7()
+SOON = RetrySchedule(
+    delays=(timedelta(milliseconds=30),), every=timedelta(milliseconds=60), horizon=timedelta(minutes=5)
+)
+"""A schedule for tests that wait for retries."""
+
+
+def hasty(settings: Settings, **changes: object) -> Settings:
+    """Settings under which a dead worker's lease runs out in a second."""
+    fast: dict[str, object] = {"lease_seconds": 1.0, "attempt_seconds": 0.6, "worker_poll_seconds": 0.05}
+    return settings.model_copy(update=fast | changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A sandbox at work."""
+
+    url: str
+    client: httpx.AsyncClient
+
+    async def behave(self, **behaviour: object) -> None:
+        (await self.client.post("/behaviour", json=behaviour)).raise_for_status()
+
+    async def received(self) -> list[dict[str, Any]]:
+        """What arrived, oldest first."""
+        items: list[dict[str, Any]] = shown(await self.client.get("/received"))["items"]
+        return items[::-1]
+
+
+@asynccontextmanager
+async def upstream(secret: str | None = None) -> AsyncIterator[Upstream]:
+    """A sandbox on a real server."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server = sandbox_server(secret=secret)
+        serving = asyncio.create_task(server.serve([listening]))
+        try:
+            async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+                yield Upstream(f"{url}/reports", client)
+        finally:
+            server.should_exit = True
+            await serving
+
+
+@asynccontextmanager
+async def working(
+    gateway: Gateway, count: int = 1, schedule: RetrySchedule = SOON, **changes: object
+) -> AsyncIterator[list[Worker]]:
+    """Workers at work in this process; stopped, and their last attempts recorded, at the end."""
+    settings = hasty(gateway.settings, **changes)
+    workers = [Worker(settings, gateway.engine, gateway.catalogues, gateway.keys, schedule) for _ in range(count)]
+    running = [asyncio.create_task(worker.run()) for worker in workers]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.stop()
+        await asyncio.gather(*running)
+
+
+async def connect_upstream(gateway: Gateway, url: str, name: str = "national", **changes: object) -> int:
+    """Make or change a connector; its storage key."""
+    given = {"kind": "http_json", "url": url, "allow_private_addresses": True, **changes}
+    row, _ = await change_connector(
+        gateway.engine,
+        gateway.catalogues,
+        gateway.keys.secrets,
+        CLIENT,
+        civil_date(datetime.now(UTC)),
+        name,
+        ConnectorDocument.model_validate(given),
+        lambda _: True,
+    )
+    number: int = row.id
+    return number
+
+
+async def receive(gateway: Gateway, **changes: object) -> UUID:
+    """Have a report accepted; its id."""
+    pushed = Push(body(a_report(**changes)), "application/json", CLIENT, None, "en")
+    reply = await gateway.intake.receive(pushed)
+    assert isinstance(reply, Answer)
+    assert reply.status == 201, reply.body
+    assert reply.location
+    return UUID(reply.location.rpartition("/")[2])
+
+
+async def receive_revisions(gateway: Gateway, count: int, **changes: object) -> list[UUID]:
+    """Have a report accepted and corrected again and again; the ids in order."""
+    found: list[UUID] = []
+    for number in range(count):
+        rows = [a_row(received_online=2280 - number, received_offline=105 + number)]
+        corrects = {"corrects": str(found[-1]), "reason": "sai số liệu"} if found else {}
+        found.append(await receive(gateway, rows=rows, **corrects, **changes))
+    return found
+
+
+async def end(gateway: Gateway, report: UUID, status: Status, reason: str = "sai số liệu") -> None:
+    """Return or withdraw a report."""
+    await end_report(gateway.engine, await gateway.catalogues.newest(), report, status, CLIENT, reason)
+
+
+async def deliveries(engine: AsyncEngine) -> list[dict[str, Any]]:
+    """Every delivery as it is stored, in order."""
+    async with connected(engine) as connection:
+        return [dict(row) for row in await connection.fetch("SELECT * FROM deliveries ORDER BY seq")]
+
+
+async def attempts(engine: AsyncEngine) -> list[dict[str, Any]]:
+    """Every attempt as it is stored, in the order of deliveries."""
+    async with connected(engine) as connection:
+        rows = await connection.fetch(
+            "SELECT a.* FROM attempts a JOIN deliveries d ON d.id = delivery_id ORDER BY seq, number"
+        )
+        return [dict(row) for row in rows]
+
+
+async def states(engine: AsyncEngine) -> list[str]:
+    return [each["state"] for each in await deliveries(engine)]
+
+
+async def until(
+    condition: Callable[[], Awaitable[bool]], seconds: float = 15, told: Callable[[], Awaitable[object]] | None = None
+) -> None:
+    """Wait until something holds; ``told`` says what there is instead, when it never does."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(await told() if told else "it never came to that")
+        await asyncio.sleep(0.02)
+
+
+async def until_all(engine: AsyncEngine, state: str, seconds: float = 15) -> None:
+    """Wait until every delivery is in a state."""
+
+    async def all_are() -> bool:
+        return set(await states(engine)) == {state}
+
+    await until(all_are, seconds, lambda: deliveries(engine))
