@@ -18,6 +18,8 @@ from gateway.app import build_app
 from gateway.db.embedded import EmbeddedServerError
 from gateway.db.engine import database
 from gateway.db.migrate import differences, upgrade
+from gateway.demo.errors import DemoError
+from gateway.demo.run import PROVINCES, run_demo
 from gateway.domain.exact import decode, encode
 from gateway.errors import GatewayError, NotFound, Text
 from gateway.flow.load import Catalogues, Document, amend
@@ -68,6 +70,22 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         raise _fail(str(error)) from None
     except OSError as error:
         raise _fail(f"cannot reach the database: {error}") from None
+
+
+@cli.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End when the story is told.")] = False,
+    provinces: Annotated[int, typer.Option(help="How many provinces report.", min=1, max=PROVINCES)] = PROVINCES,
+) -> None:
+    """Show the whole journey with a quarter of the whole country; fails if any figure or delivery is wrong."""
+    try:
+        good = _run(run_demo(_settings(), once, provinces, out))
+    except DemoError as error:
+        raise _fail(str(error)) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(130) from None
+    if not good:
+        raise typer.Exit(1)
 
 
 @cli.command("serve")

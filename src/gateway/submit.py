@@ -111,7 +111,7 @@ def offline_catalogue(form: Path | None) -> Catalogue:
             case "form":
                 forms.append(Form(FormDocument.model_validate(document)))
             case "codelist":
-                codelists[document["id"]] = CodeList.model_validate(document)
+                codelists[str(document["id"])] = CodeList.model_validate(document)
             case _:
                 agencies.append(Agency.model_validate(document))
     if form is not None:

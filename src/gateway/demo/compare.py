@@ -1,5 +1,7 @@
 """The national figures, next to the same figures counted by the demonstration from what was sent."""
 
+from collections.abc import Mapping
+
 from gateway.demo.figures import Report, Row
 from gateway.demo.ledger import INDICATORS, Figures, differences
 from gateway.demo.show import number
@@ -30,7 +32,12 @@ async def check_figures(stage: Stage) -> int:
 def _show_total(stage: Stage, gateway: Figures) -> None:
     here = stage.ledger.sums(stage.quarters.current.code)[""]
     stage.show.table(
-        ("Cả nước · the whole country", "#gateway: GET /v1/aggregates", "#counted here, from the inputs", "#difference"),
+        (
+            "Cả nước · the whole country",
+            "#gateway: GET /v1/aggregates",
+            "#counted here, from the inputs",
+            "#difference",
+        ),
         [
             (title, number(gateway[name]), number(here[name]), number(gateway[name] - here[name]))
             for name, title in INDICATORS.items()
@@ -60,7 +67,14 @@ async def _check_sectors(stage: Stage) -> int:
     titles = await _sector_titles(stage)
     most = sorted(found, key=lambda sector: -found[sector]["received_total"])[:_LISTED]
     stage.show.table(
-        (f"By sector, the {_LISTED} largest of {len(found)}", "#received", "#of them online", "#resolved", "#of them late", "#pending"),
+        (
+            f"By sector, the {_LISTED} largest of {len(found)}",
+            "#received",
+            "#of them online",
+            "#resolved",
+            "#of them late",
+            "#pending",
+        ),
         [_line(titles[sector], found[sector]) for sector in most],
     )
     expected = stage.ledger.sums(stage.quarters.current.code, by=_sector)
@@ -84,7 +98,7 @@ def _line(title: str, figures: Figures) -> tuple[str, ...]:
     )
 
 
-def _compare(stage: Stage, what: str, found: dict[str, Figures], expected: dict[str, Figures]) -> int:
+def _compare(stage: Stage, what: str, found: Mapping[str, Figures], expected: Mapping[str, Figures]) -> int:
     for each in differences(expected, found):
         stage.fault(f"{what} {each.place} {each.indicator}: {number(each.actual)}, not {number(each.expected)}")
     return len(expected) * len(INDICATORS)

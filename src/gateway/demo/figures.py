@@ -147,9 +147,7 @@ def country(period: str, day: date, provinces: int) -> list[list[Report]]:
 
 def land_department(period: str, *rows: Row) -> Report:
     """A report of Ha Noi's department of agriculture and environment, as the story needs it."""
-    return Report(
-        LAND_DEPARTMENT, "Sở Nông nghiệp và Môi trường thành phố Hà Nội", "department", CAPITAL, period, rows
-    )
+    return Report(LAND_DEPARTMENT, "Sở Nông nghiệp và Môi trường thành phố Hà Nội", "department", CAPITAL, period, rows)
 
 
 def _exists(agency: AgencyDocument, day: date) -> bool:

@@ -5,7 +5,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from gateway.demo.errors import DemoError
 from gateway.demo.figures import Report
@@ -22,6 +22,19 @@ _LEVELS = {
     "department": "Sở, ban, ngành · departments",
     "commune": "Ủy ban nhân dân cấp xã · communes",
 }
+
+
+def tell_quarter(stage: Stage) -> None:
+    """Which quarter is played, and why."""
+    (current, earlier), show = stage.quarters, stage.show
+    show.step("Báo cáo quý của cả nước", f"The country reports for {current.code}")
+    cutoff = "is still ahead" if civil_date(datetime.now(UTC)) <= current.end else "has passed"
+    show.say(
+        f"Form II.06a/VPCP/KSTT, data from {current.start:%d/%m/%Y} to {current.end:%d/%m/%Y}, due on "
+        f"{current.deadline:%d/%m/%Y}. Why this quarter: today decides what is late, and {earlier.code} was due on "
+        f"{earlier.deadline:%d/%m/%Y}. So the demo plays the quarter whose deadline comes next (its cut-off {cutoff}). "
+        "The agencies are the country's; their figures are invented, the same in each run."
+    )
 
 
 async def push_quarter(stage: Stage, batches: Sequence[Sequence[Report]]) -> float:
@@ -83,12 +96,12 @@ def _tell(stage: Stage, reports: Sequence[Report], rate: float, warnings: Counte
         rows.append((title, number(len(found)), number(len(sectors)), number(dossiers)))
     stage.show.table(("Who reported", "#reports", "#rows", "#dossiers received"), rows)
     stage.show.done(
-        f"{number(len(reports))} reports accepted, each with a signed receipt: {rate:,.0f} reports/s, all rules checked."
+        f"{number(len(reports))} reports accepted, every rule checked, each with a signed receipt: {rate:,.0f} a second."
     )
     if warnings["R6"]:
         stage.show.say(
-            f"  {number(warnings['R6'])} of them carry a warning by rule R6: the gateway has no earlier quarter yet to",
-            "  compare “carried over” with. A warning is kept with the report and refuses nothing.",
+            f"{number(warnings['R6'])} of them carry a warning by rule R6: the gateway has no earlier quarter yet to "
+            "compare “carried over” with. A warning is kept with the report and refuses nothing."
         )
 
 

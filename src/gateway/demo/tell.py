@@ -26,7 +26,9 @@ async def tell_late(stage: Stage) -> None:
     stage.accept(report, answer)
     stage.require(answer["late"] is True, f"the late report says late: {answer['late']}")
     show.say(f"{report.name} sends the report for {earlier.code} only now; it was due on {earlier.deadline:%d/%m/%Y}.")
-    show.done(f"201: accepted, revision {answer['revision']}, [bold]late: {answer['late']}[/]. It counts, and stays marked.")
+    show.done(
+        f"201: accepted, revision {answer['revision']}, [bold]late: {answer['late']}[/]. It counts, and stays marked."
+    )
 
 
 async def tell_wrong(stage: Stage) -> None:
@@ -49,7 +51,15 @@ def _show_findings(stage: Stage, refusal: dict[str, Any]) -> None:
     stage.show.table(
         ("Rule", "Severity", "Where", "#expected", "#actual", "#difference", "Message"),
         [
-            (rule, each["severity"], each["pointer"], each["expected"], each["actual"], each["difference"], each["message"])
+            (
+                rule,
+                each["severity"],
+                each["pointer"],
+                each["expected"],
+                each["actual"],
+                each["difference"],
+                each["message"],
+            )
             for rule, each in findings.items()
         ],
     )
@@ -76,9 +86,11 @@ async def _push_mended(stage: Stage, report: Report) -> None:
     first = await _push(stage, 201, body, key)
     stage.accept(report, first.json())
     show.done(
-        f"(3) corrected to 10,362 and the 25 dossiers of R6 explained → 201: accepted, revision {first.json()['revision']}."
+        f"201: accepted, revision {first.json()['revision']}: (3) is 10,362 now, and the 25 dossiers of R6 are explained."
     )
-    show.say("", f"The answer got lost on the way? Sent again with the same Idempotency-Key ({key['Idempotency-Key']}):")
+    show.say(
+        "", f"The answer got lost on the way? Sent again with the same Idempotency-Key ({key['Idempotency-Key']}):"
+    )
     again = await _push(stage, 201, body, key)
     is_same = again.content == first.content and again.headers.get("idempotent-replayed") == "true"
     stage.require(is_same, "the repeated answer is not the first one")

@@ -34,50 +34,48 @@ A rule that reads no figure outside `total` is judged once for the report; any o
 """
 
 import operator
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import StrEnum
 from fractions import Fraction
 from typing import Literal, NamedTuple, Self, TypeAlias
 
-MAX_LENGTH = 2000
-MAX_NODES = 500
-MAX_NESTING = 50
-MAX_NUMBER_LENGTH = 40
-MAX_DECIMALS = 10
+from gateway.domain.rule_syntax import (
+    MAX_DECIMALS,
+    RESERVED,
+    Apply,
+    Chain,
+    Column,
+    Constant,
+    Expression,
+    Figure,
+    Kind,
+    Parser,
+    RuleError,
+    Value,
+)
+
+__all__ = [
+    "RESERVED",
+    "Cells",
+    "Check",
+    "Column",
+    "Formula",
+    "Judgement",
+    "Kind",
+    "Number",
+    "RuleError",
+    "Scope",
+    "Undecided",
+    "compile_check",
+    "compile_formula",
+    "round_half_away",
+    "to_text",
+]
 
 Number: TypeAlias = int | Fraction
-Value: TypeAlias = int | Fraction | bool
 Cells: TypeAlias = Sequence[int | Fraction | bool | None]
 Reason: TypeAlias = Literal["blank", "division_by_zero", "no_previous_report"]
-
-
-class Kind(StrEnum):
-    """What an indicator or an expression is."""
-
-    number = "number"
-    boolean = "boolean"
-    text = "text"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """An indicator as rules see it: its place in a row, and how many decimals it holds (None: 10)."""
-
-    index: int
-    kind: Kind
-    scale: int | None
-
-
-class RuleError(ValueError):
-    """The text is not a rule: `message` tells its author why, `position` is the fault's offset from 0."""
-
-    def __init__(self, message: str, position: int) -> None:
-        super().__init__(message)
-        self.message = message
-        self.position = position
 
 
 class Undecided(Exception):
@@ -158,7 +156,7 @@ class Check(_Rule):
 
 def compile_formula(text: str, columns: Mapping[str, Column]) -> Formula:
     """Compile a rule that gives a number, over indicators by id; raises `RuleError`."""
-    parser = _Parser(text, columns)
+    parser = Parser(text, columns)
     tree = parser.parse(Kind.number)
     evaluate = _lower(tree, _absent_row(columns))
     return Formula(text, frozenset(parser.operands), parser.previous_calls > 0, parser.row_level, evaluate)
@@ -166,12 +164,12 @@ def compile_formula(text: str, columns: Mapping[str, Column]) -> Formula:
 
 def compile_check(text: str, columns: Mapping[str, Column]) -> Check:
     """Compile a rule that holds or not, over indicators by id; raises `RuleError`."""
-    parser = _Parser(text, columns)
+    parser = Parser(text, columns)
     tree = parser.parse(Kind.boolean)
     absent = _absent_row(columns)
     target = None
     judge = _condition(_lower(tree, absent))
-    if isinstance(tree, _Apply) and tree.name == "==" and isinstance(tree.operands[0], _Figure):
+    if isinstance(tree, Apply) and tree.name == "==" and isinstance(tree.operands[0], Figure):
         actual, expression = tree.operands
         target = tree.operands[0].name
         if actual.kind is Kind.number:
@@ -210,279 +208,6 @@ def _decimals(denominator: int) -> int | None:
     return max(twos, fives) if rest == 1 else None
 
 
-# From text to a typed tree.
-
-_COMPARISON = 3
-_POWERS = {
-    "or": 1,
-    "and": 2,
-    **dict.fromkeys(("==", "!=", "<", "<=", ">", ">="), _COMPARISON),
-    **dict.fromkeys("+-", 4),
-    **dict.fromkeys("*/", 5),
-}
-_ARGUMENTS = {
-    "if": (3, 3),
-    "abs": (1, 1),
-    "min": (2, MAX_NODES),
-    "max": (2, MAX_NODES),
-    "round": (2, 2),
-    "total": (1, 1),
-    "previous": (1, 1),
-}
-RESERVED = frozenset({"and", "or", "not", "true", "false", *_ARGUMENTS})
-"""The words of the language, which no indicator and no breakdown may be called."""
-
-_TOKEN = re.compile(
-    r"[ \t\r\n]*(?:(?P<number>[0-9][0-9A-Za-z_.]*)|(?P<name>[A-Za-z_][0-9A-Za-z_]*)"
-    r"|(?P<sign>[=!<>]=|[-+*/()<>,])|(?P<end>\Z))"
-)
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-
-
-class _Token(NamedTuple):
-    kind: str
-    text: str
-    start: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """A part of a rule: its text as written, its offset, and what it gives."""
-
-    text: str
-    start: int
-    kind: Kind
-
-
-@dataclass(frozen=True, slots=True)
-class _Literal(_Node):
-    value: Value
-
-
-@dataclass(frozen=True, slots=True)
-class _Figure(_Node):
-    name: str
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Chain(_Node):
-    """Arithmetic from left to right. A sum of a hundred terms is one chain, not a tree a hundred deep."""
-
-    first: "_Expression"
-    rest: tuple[tuple[str, "_Expression"], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Apply(_Node):
-    """An operator or function on its operands, by name."""
-
-    name: str
-    operands: tuple["_Expression", ...]
-
-
-_Expression: TypeAlias = _Literal | _Figure | _Chain | _Apply
-
-
-def _tokens(text: str) -> list[_Token]:
-    if len(text) > MAX_LENGTH:
-        raise RuleError(f"A rule has at most {MAX_LENGTH} characters.", MAX_LENGTH)
-    tokens: list[_Token] = []
-    at = 0
-    while not tokens or tokens[-1].kind != "end":
-        match = _TOKEN.match(text, at)
-        if match is None:
-            at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n"))
-            hint = " Equality is written ==." if text[at] == "=" else ""
-            raise RuleError(f"The character {text[at]!r} has no meaning here.{hint}", at)
-        kind = match.lastgroup or "end"
-        tokens.append(_Token(kind, match[kind], match.start(kind)))
-        at = match.end()
-    return tokens
-
-
-class _Parser:
-    """Precedence climbing over the tokens, checking kinds as it goes and noting what the rule reads."""
-
-    def __init__(self, text: str, columns: Mapping[str, Column]) -> None:
-        self.text = text
-        self.columns = columns
-        self.tokens = iter(_tokens(text))
-        self.token = next(self.tokens)
-        self.consumed = 0
-        self.depth = 0
-        self.nodes = 0
-        self.within: frozenset[str] = frozenset()
-        self.operands: set[str] = set()
-        self.previous_calls = 0
-        self.row_level = False
-
-    def parse(self, kind: Kind) -> _Expression:
-        """The whole text as one expression of that kind."""
-        tree = self.expression()
-        if self.token.kind != "end":
-            raise RuleError(f"{_found(self.token)} was not expected here.", self.token.start)
-        return self.need(kind, tree, "A formula" if kind is Kind.number else "A check")
-
-    def expression(self, floor: int = 0) -> _Expression:
-        """Everything that binds more strongly than the floor."""
-        self.depth += 1
-        if self.depth > MAX_NESTING + 1:
-            raise RuleError(f"A rule is nested at most {MAX_NESTING} levels deep.", self.token.start)
-        start = self.token.start
-        left = self.operand()
-        compared = False
-        while (power := _POWERS.get(self.token.text, 0)) > floor:
-            if power == _COMPARISON and compared:
-                raise RuleError("Comparisons cannot be chained: join them with 'and'.", self.token.start)
-            compared = compared or power == _COMPARISON
-            sign = self.take().text
-            left = self.join(sign, left, self.expression(power), start)
-        self.depth -= 1
-        return left
-
-    def operand(self) -> _Expression:
-        token = self.take()
-        if token.text == "(":
-            inner = self.expression()
-            self.expect(")")
-            return inner
-        if token.text == "-":
-            negated = self.need(Kind.number, self.expression(_POWERS["*"]), "'-'")
-            return _Apply(self.since(token.start), token.start, Kind.number, "negate", (negated,))
-        if token.text == "not":
-            denied = self.need(Kind.boolean, self.expression(_POWERS["and"]), "'not'")
-            return _Apply(self.since(token.start), token.start, Kind.boolean, "not", (denied,))
-        if token.kind == "number":
-            return self.number(token)
-        if token.text in _ARGUMENTS:
-            return self.call(token)
-        if token.text in ("true", "false"):
-            return _Literal(token.text, token.start, Kind.boolean, token.text == "true")
-        if token.kind == "name" and token.text not in RESERVED:
-            return self.figure(token)
-        raise RuleError(f"A number, indicator or function was expected, not {_found(token)}.", token.start)
-
-    def number(self, token: _Token) -> _Literal:
-        if len(token.text) > MAX_NUMBER_LENGTH:
-            raise RuleError(f"A number has at most {MAX_NUMBER_LENGTH} characters.", token.start)
-        if _NUMBER.fullmatch(token.text) is None:
-            raise RuleError(f"{token.text!r} is not a decimal number such as 12 or 0.05.", token.start)
-        value = Fraction(token.text) if "." in token.text else int(token.text)
-        return _Literal(token.text, token.start, Kind.number, value)
-
-    def figure(self, token: _Token) -> _Figure:
-        column = self.columns.get(token.text)
-        if column is None:
-            raise RuleError(f"{_shown(token.text)} is not an indicator of the form.", token.start)
-        if column.kind is Kind.text:
-            raise RuleError(f"{token.text} is a text: rules read numbers and booleans.", token.start)
-        self.operands.add(token.text)
-        self.row_level = self.row_level or "total" not in self.within
-        return _Figure(token.text, token.start, column.kind, token.text, column.index)
-
-    def call(self, token: _Token) -> _Expression:
-        outer, previous_calls = self.within, self.previous_calls
-        if token.text in ("total", "previous"):
-            self.enter(token)
-        self.expect("(")
-        operands = [self.expression()]
-        while self.token.text == ",":
-            self.take()
-            operands.append(self.expression())
-        self.expect(")")
-        self.within = outer
-        least, most = _ARGUMENTS[token.text]
-        if not least <= len(operands) <= most:
-            wanted = f"{least}" if least == most else f"at least {least}"
-            raise RuleError(f"{token.text} takes {wanted} operands, not {len(operands)}.", token.start)
-        kind = self.kind_of_call(token.text, operands)
-        call = _Apply(self.since(token.start), token.start, kind, token.text, tuple(operands))
-        return self.previous_first(call) if token.text == "total" and self.previous_calls > previous_calls else call
-
-    def enter(self, token: _Token) -> None:
-        if token.text in self.within:
-            raise RuleError(f"A {token.text}(…) cannot hold another one.", token.start)
-        self.within |= {token.text}
-        self.previous_calls += token.text == "previous"
-
-    def previous_first(self, total: _Apply) -> _Apply:
-        """`total(previous(x))` as `previous(total(x))`: a total cannot match the rows of two reports."""
-        inner = total.operands[0]
-        if not isinstance(inner, _Apply) or inner.name != "previous":
-            raise RuleError("Inside total(…), previous(…) must be the whole of it.", inner.start)
-        return replace(inner, operands=(replace(total, operands=inner.operands),))
-
-    def kind_of_call(self, name: str, operands: list[_Expression]) -> Kind:
-        if name == "previous":
-            return operands[0].kind
-        if name == "if":
-            condition, yes, no = operands
-            self.need(Kind.boolean, condition, "The condition of if")
-            return self.need(yes.kind, no, "The third operand of if, like the second,").kind
-        for operand in operands:
-            self.need(Kind.number, operand, name)
-        if name == "round":
-            _check_places(operands[1])
-        return Kind.number
-
-    def join(self, sign: str, left: _Expression, right: _Expression, start: int) -> _Expression:
-        """One operator applied; operators of the same strength gather in one node."""
-        text = self.since(start)
-        if _POWERS[sign] > _COMPARISON:
-            self.need(Kind.number, left, repr(sign))
-            self.need(Kind.number, right, repr(sign))
-            if isinstance(left, _Chain) and _POWERS[left.rest[0][0]] == _POWERS[sign]:
-                return _Chain(text, start, Kind.number, left.first, (*left.rest, (sign, right)))
-            return _Chain(text, start, Kind.number, left, ((sign, right),))
-        if sign in ("and", "or"):
-            self.need(Kind.boolean, left, repr(sign))
-            self.need(Kind.boolean, right, repr(sign))
-            gathered = left.operands if isinstance(left, _Apply) and left.name == sign else (left,)
-            return _Apply(text, start, Kind.boolean, sign, (*gathered, right))
-        self.need(left.kind if sign in ("==", "!=") else Kind.number, left, repr(sign))
-        self.need(left.kind, right, repr(sign))
-        return _Apply(text, start, Kind.boolean, sign, (left, right))
-
-    def need(self, kind: Kind, node: _Expression, who: str) -> _Expression:
-        if node.kind is not kind:
-            raise RuleError(f"{who} needs a {kind} here, and {_shown(node.text)} is a {node.kind}.", node.start)
-        return node
-
-    def take(self) -> _Token:
-        token = self.token
-        if token.kind != "end":
-            self.token = next(self.tokens)
-            self.consumed = token.start + len(token.text)
-        self.nodes += token.text not in ("(", ")", ",")
-        if self.nodes > MAX_NODES:
-            raise RuleError(f"A rule has at most {MAX_NODES} operands and operators.", token.start)
-        return token
-
-    def expect(self, sign: str) -> None:
-        if self.token.text != sign:
-            raise RuleError(f"{sign!r} was expected, not {_found(self.token)}.", self.token.start)
-        self.take()
-
-    def since(self, start: int) -> str:
-        """What was read from there on, in one line."""
-        return " ".join(self.text[start : self.consumed].split())
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:59]}…")
-
-
-def _found(token: _Token) -> str:
-    return "the end" if token.kind == "end" else _shown(token.text)
-
-
-def _check_places(places: _Expression) -> None:
-    value = places.value if isinstance(places, _Literal) else None
-    if not isinstance(value, int) or value > MAX_DECIMALS:
-        raise RuleError(f"round needs a plain number of decimals from 0 to {MAX_DECIMALS}.", places.start)
-
-
 # From the tree to closures. A closure is given the row to read and the scope; inside previous(…) the row is
 # that of the preceding report, and total(…) goes over the rows of the preceding report.
 
@@ -508,20 +233,22 @@ _OPERATIONS: dict[str, Callable[..., Value]] = {
 }
 
 
-def _lower(node: _Expression, absent: Cells, in_previous: bool = False) -> _Evaluate:
+def _lower(node: Expression, absent: Cells, in_previous: bool = False) -> _Evaluate:
     """The closure of a node; `absent` is the row that stands for one the preceding report does not have."""
     match node:
-        case _Literal(value=value):
+        case Constant(value=value):
             return lambda row, scope: value
-        case _Figure(name=name, index=index):
+        case Figure(name=name, index=index):
             return _figure(name, index)
-        case _Chain(first=first, rest=rest):
+        case Chain(first=Figure(), rest=rest) if all(sign == "+" and isinstance(term, Figure) for sign, term in rest):
+            return _sum_of_figures([node.first, *(term for _, term in rest)])
+        case Chain(first=first, rest=rest):
             operations = [_divide_by(term.text) if sign == "/" else _OPERATIONS[sign] for sign, term in rest]
             terms = [_lower(term, absent, in_previous) for _, term in rest]
             return _chain(_lower(first, absent, in_previous), tuple(zip(operations, terms, strict=True)))
-        case _Apply(name="previous", text=text, operands=(operand,)):
+        case Apply(name="previous", text=text, operands=(operand,)):
             return _previous(_lower(operand, absent, True), text, absent)
-        case _Apply(name=name, operands=operands):
+        case Apply(name=name, operands=operands):
             return _apply(name, [_lower(operand, absent, in_previous) for operand in operands], in_previous)
 
 
@@ -553,6 +280,21 @@ def _figure(name: str, index: int) -> _Evaluate:
         return value
 
     return figure
+
+
+def _sum_of_figures(figures: Sequence[Expression]) -> _Evaluate:
+    """The commonest expression of all, `a + b + c`, in one step."""
+    named = [(figure.name, figure.index) for figure in figures if isinstance(figure, Figure)]
+    pick = operator.itemgetter(*(index for _, index in named))
+
+    def sum_of_figures(row: Cells, scope: Scope) -> Value:
+        values = pick(row)
+        if None in values:
+            raise Undecided("blank", next(name for name, index in named if row[index] is None))
+        total: Value = sum(values)
+        return total
+
+    return sum_of_figures
 
 
 def _chain(first: _Evaluate, rest: tuple[tuple[Callable[..., Value], _Evaluate], ...]) -> _Evaluate:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, TypeAlias
 
+from msgspec.structs import replace
 from pydantic import BaseModel, ValidationError
 
 from gateway.domain.agency import Agencies
@@ -48,12 +49,18 @@ class Verdict:
 class _Reading:
     """A row while it is read: what it holds, and the indicators already complained about."""
 
+    form: Form
     index: int
     codes: Codes
-    shown: dict[str, str]
     cells: Stored
     faulty: set[str] = field(default_factory=set)
     counted: bool = True
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The row as findings name it: by its breakdowns."""
+        named = zip(self.form.breakdowns, self.codes, strict=True)
+        return {each.id: code for each, code in named if code is not None}
 
 
 def validate(
@@ -160,21 +167,10 @@ def _read_rows(
     for index, model in enumerate(models):
         cells = list(vars(model).values())
         own: Codes = tuple(cells[:count])
-        shown = {each.id: code for each, code in zip(form.breakdowns, own, strict=True) if code is not None}
-        row = _Reading(index, own, shown, cells[count:])
-        if broken:
-            for column, finding in broken.get(index, {}).items():
-                row.faulty.add(column)
-                findings.append(
-                    Finding(
-                        finding.rule,
-                        finding.severity,
-                        finding.pointer,
-                        finding.message,
-                        shown,
-                        finding.indicator,
-                    )
-                )
+        row = _Reading(form, index, own, cells[count:])
+        for column, finding in broken.get(index, {}).items():
+            row.faulty.add(column)
+            findings.append(replace(finding, row=row.shown))
         _check_codes(form, row, codes, findings)
         _check_required(form, row, findings)
         if None not in own:
