@@ -7,13 +7,15 @@ from statistics import median
 from benchmarks.load import Load, request, send_all
 from benchmarks.outcome import Comparison
 from benchmarks.processes import Bench, Server, cpu_seconds
-from benchmarks.reports import FIGURES, Keys, body
+from benchmarks.reports import FIGURES, FIRST_WEEK, Keys, agencies, body
 
 _WARM_UP = 200
+_LOOKING_BACK = 600
+"""Reports in a round of those that look back."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Round:
+class Round:
     load: Load
     server_seconds: float
     postgres_seconds: float
@@ -32,13 +34,14 @@ class Ingest:
     form: str
     rows: int
     connections: int
-    _variants: Iterator[int]
+    variants: Iterator[int]
 
     def _requests(self, to_ours: bool, count: int) -> list[bytes]:
-        ours, bare, variants = self.bench.api, self.bench.bare, self._variants
+        ours, bare, variants = self.bench.api, self.bench.bare, self.variants
         found = []
         for _ in range(count):
-            agency, period = next(self.keys)
+            # The bare endpoint has no keys that could clash, so ours are left whole for rules that look back.
+            agency, period = next(self.keys) if to_ours else (self.keys.codes[0], FIRST_WEEK)
             content = body(self.form, agency, period, self.rows, next(variants))
             headers = {"Content-Type": "application/json"}
             if to_ours:
@@ -48,46 +51,58 @@ class Ingest:
             found.append(request("/v1/reports" if to_ours else "/bare", server.port, content, headers))
         return found
 
-    async def _round(self, to_ours: bool, count: int) -> _Round:
+    async def round(self, to_ours: bool, count: int) -> Round:
         server: Server = self.bench.api if to_ours else self.bench.bare
         requests = self._requests(to_ours, count)
         before = server.cpu_seconds(), cpu_seconds(self.bench.postgres)
         load = await send_all(server.port, requests, self.connections)
         after = server.cpu_seconds(), cpu_seconds(self.bench.postgres)
-        return _Round(load, after[0] - before[0], after[1] - before[1])
+        return Round(load, after[0] - before[0], after[1] - before[1])
 
-    async def compare(self, rounds: int, seconds: float, name: str, aim: str) -> Comparison:
-        """So many rounds of about so many seconds on either side, in turns, after a warm-up."""
-        counts = {}
-        for to_ours in (False, True):
-            warm = await self._round(to_ours, _WARM_UP)
-            counts[to_ours] = max(int(warm.load.rate * seconds), 2 * self.connections)
-        pairs = [
-            (await self._round(False, counts[False]), await self._round(True, counts[True])) for _ in range(rounds)
-        ]
-        ours, bare = [pair[1] for pair in pairs], [pair[0] for pair in pairs]
-        return Comparison(
-            name,
-            "reports/s",
-            [(one.load.rate, other.load.rate) for one, other in pairs],
-            aim,
-            {
-                "API µs": median(each.each(each.server_seconds) for each in ours),
-                "PG µs": median(each.each(each.postgres_seconds) for each in ours),
-                "bare API µs": median(each.each(each.server_seconds) for each in bare),
-                "bare PG µs": median(each.each(each.postgres_seconds) for each in bare),
-                "client µs": median(each.each(each.load.client_seconds) for each in ours),
-                "p99 ms": 1000 * median(each.load.percentile(0.99) for each in ours),
-            },
-        )
+    async def compare(self, rounds: int, counts: tuple[int, int], name: str, aim: str) -> Comparison:
+        """So many rounds of so many reports to the bare endpoint and to ours, in turns."""
+        bare, ours = [], []
+        for _ in range(rounds):
+            bare.append(await self.round(False, counts[0]))
+            ours.append(await self.round(True, counts[1]))
+        rates = [(one.load.rate, other.load.rate) for one, other in zip(bare, ours, strict=True)]
+        return Comparison(name, "reports/s", rates, aim, _notes(bare, ours))
+
+    async def counts(self, seconds: float) -> tuple[int, int]:
+        """How many reports the bare endpoint and ours take in about so long, after a warm-up."""
+        rates = [(await self.round(to_ours, _WARM_UP)).load.rate for to_ours in (False, True)]
+        bare, ours = (max(int(rate * seconds), 2 * self.connections) for rate in rates)
+        return bare, ours
+
+
+def _notes(bare: list[Round], ours: list[Round]) -> dict[str, float]:
+    """Microseconds of CPU for each report; with the client's they add up to what a busy machine has to share."""
+    return {
+        "API": median(each.each(each.server_seconds) for each in ours),
+        "PostgreSQL": median(each.each(each.postgres_seconds) for each in ours),
+        "client": median(each.each(each.load.client_seconds) for each in ours),
+        "bare API": median(each.each(each.server_seconds) for each in bare),
+        "bare PostgreSQL": median(each.each(each.postgres_seconds) for each in bare),
+        "p50 ms": 1000 * median(each.load.percentile(0.5) for each in ours),
+        "p99 ms": 1000 * median(each.load.percentile(0.99) for each in ours),
+    }
 
 
 async def single_reports(bench: Bench, keys: Keys, rounds: int, seconds: float, connections: int) -> list[Comparison]:
-    """Reports of one row, 27 and 273, and 27 with the rule that looks back at the preceding report."""
+    """Reports of one row, 27 and 273, each of a key of its own."""
     variants = iter(range(10**9))
     found = []
     for rows, aim in ((1, ""), (27, "≥ 0.6"), (273, "")):
         ingest = Ingest(bench, keys, "BENCH_11", rows, connections, variants)
         name = f"POST /v1/reports, {rows * FIGURES:,} values"
-        found.append(await ingest.compare(rounds, seconds, name, aim))
+        found.append(await ingest.compare(rounds, await ingest.counts(seconds), name, aim))
     return found
+
+
+async def looking_back(bench: Bench, rounds: int, connections: int) -> Comparison:
+    """Reports of 27 rows whose every row is compared with the week before: the same agencies, week after week."""
+    keys = Keys(agencies()[:_LOOKING_BACK])
+    ingest = Ingest(bench, keys, "BENCH_11_PREVIOUS", 27, connections, iter(range(10**9)))
+    await ingest.round(True, _LOOKING_BACK)
+    counts = (_LOOKING_BACK, _LOOKING_BACK)
+    return await ingest.compare(rounds, counts, f"POST /v1/reports, {27 * FIGURES} values, looking back", "")

@@ -90,9 +90,7 @@ async def send_all(port: int, requests: Sequence[bytes], connections: int, statu
     load, left = Load(), iter(requests)
     loop = asyncio.get_running_loop()
     opened = [
-        await loop.create_connection(
-            lambda: _Connection(left, str(status).encode(), load.latencies), "127.0.0.1", port
-        )
+        await loop.create_connection(lambda: _Connection(left, str(status).encode(), load.latencies), "127.0.0.1", port)
         for _ in range(connections)
     ]
     began, cpu = time.perf_counter(), time.process_time()

@@ -54,3 +54,34 @@ def as_table(title: str, comparisons: list[Comparison]) -> Table:
             ", ".join(f"{name} {value:,.4g}" for name, value in each.notes.items()),
         )
     return table
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a batch did to the API's resident memory, in bytes."""
+
+    reports: int
+    body: int
+    baseline: int
+    peak: int
+    seconds: float
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "name": f"memory of a batch of {self.reports:,} reports",
+            "body_mb": round(self.body / 1e6, 1),
+            "baseline_mb": round(self.baseline / 1e6, 1),
+            "peak_mb": round(self.peak / 1e6, 1),
+            "added_mb": round((self.peak - self.baseline) / 1e6, 1),
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def memory_table(found: list[Memory]) -> Table:
+    table = Table(title="Resident memory of the API process while a batch passes", title_justify="left")
+    columns = list(found[0].as_json())
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="left" if column == "name" else "right")
+    for each in found:
+        table.add_row(*(str(value) for value in each.as_json().values()))
+    return table

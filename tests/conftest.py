@@ -1,7 +1,7 @@
 """What tests ask for: a database with the bundled catalogue, a gateway on it, and clients of its API."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.api.deps import Gateway
 from gateway.app import build_app, build_gateway
 from gateway.db.engine import open_engine
+from gateway.logs import configure_logs
 from gateway.settings import Settings
 from gateway_under_test import NewClient, RunningServer, add_account, bearer, clean, databases
 
@@ -20,12 +21,13 @@ READ_AND_WRITE = ("reports:read", "reports:write")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_settings_of_the_developer() -> Iterator[None]:
-    """Settings come from the tests alone."""
+def _nothing_of_the_developer() -> Iterator[None]:
+    """Settings come from the tests alone, and the log is the one of a running gateway."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith("GATEWAY_") and name != "GATEWAY_TEST_DATABASE_URL":
                 patch.delenv(name)
+        configure_logs("error")
         yield
 
 
@@ -117,16 +119,16 @@ async def province(client_for: NewClient) -> httpx.AsyncClient:
 
 
 @pytest.fixture
-async def start_server(
-    engine: AsyncEngine, settings: Settings, database_url: str
-) -> AsyncIterator[Callable[[], RunningServer]]:
-    """Starts the API as a process of its own, for what a client in this process cannot see."""
-    started: list[RunningServer] = []
+def own_server(settings: Settings, database_url: str) -> Iterator[RunningServer]:
+    """The API as a process of its own that the test may kill."""
+    server = RunningServer(settings, database_url)
+    yield server
+    server.stop()
 
-    def start() -> RunningServer:
-        started.append(RunningServer(settings, database_url))
-        return started[-1]
 
-    yield start
-    for server in started:
-        server.stop()
+@pytest.fixture(scope="module")
+def server(settings: Settings, database_url: str) -> Iterator[RunningServer]:
+    """The API as a process of its own, for what a client in this process cannot see; leave it alive."""
+    server = RunningServer(settings, database_url)
+    yield server
+    server.stop()

@@ -4,6 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.domain.agency import Agencies, Agency
+from gateway.domain.form import Form, FormDocument
+
 TTHC_COLUMNS = (
     "received_total",
     "received_online",
@@ -133,6 +136,12 @@ def a_form(**changes: object) -> dict[str, Any]:
     }
 
 
+def a_small_report(**changes: object) -> dict[str, Any]:
+    """A correct report of the form ``a_form``."""
+    rows = [{"sector": "LAND", "amount": 5}]
+    return {"form": "TEST_01", "agency": "H26.18", "period": "2098-Q3", "rows": rows, **changes}
+
+
 def an_agency(**changes: object) -> dict[str, Any]:
     """A unit under a department of Ha Noi."""
     return {
@@ -152,3 +161,15 @@ def a_code(code: str, **changes: object) -> dict[str, Any]:
 def a_codelist(*codes: str, **changes: object) -> dict[str, Any]:
     found = [a_code(each) for each in codes or ("A", "B")]
     return {"id": "TEST_CODES", "title": a_title("Danh mục thử"), "codes": found, **changes}
+
+
+def compiled(**changes: object) -> Form:
+    """The form ``a_form``, ready to check reports with."""
+    return Form(FormDocument.model_validate(a_form(**changes)))
+
+
+def agencies(*documents: dict[str, Any]) -> Agencies:
+    """These agencies taken together, with storage keys counted from 1."""
+    versions = [Agency.model_validate(each) for each in documents]
+    codes = sorted({each.code for each in versions})
+    return Agencies(versions, {code: number for number, code in enumerate(codes, start=1)})

@@ -8,24 +8,27 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
-from factories import a_report, a_row, body
-from gateway_under_test import connected, shown
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
+from factories import a_report, a_row, body
 from gateway.api.deps import Gateway
+from gateway.db.claims import Claimed, Target, claim_due, record_attempt
+from gateway.db.engine import driver
 from gateway.domain.calendar import civil_date
-from gateway.domain.delivery import RetrySchedule
+from gateway.domain.delivery import Outcome, OutcomeClass, RetrySchedule
 from gateway.domain.report import Status
+from gateway.flow.forward import conclude
 from gateway.flow.judge import Answer, Push
 from gateway.flow.review import end_report
 from gateway.flow.steer import ConnectorDocument, change_connector
 from gateway.sandbox import sandbox_server
 from gateway.settings import Settings
 from gateway.worker import Worker
+from gateway_under_test import connected, shown
 
 CLIENT = uuid7()
 SOON = RetrySchedule(
@@ -35,8 +38,8 @@ SOON = RetrySchedule(
 
 
 def hasty(settings: Settings, **changes: object) -> Settings:
-    """Settings under which a dead worker's lease runs out in a second."""
-    fast: dict[str, object] = {"lease_seconds": 1.0, "attempt_seconds": 0.6, "worker_poll_seconds": 0.05}
+    """Settings for tests that wait for a worker."""
+    fast: dict[str, object] = {"lease_seconds": 5.0, "attempt_seconds": 0.6, "worker_poll_seconds": 0.05}
     return settings.model_copy(update=fast | changes)
 
 
@@ -149,7 +152,7 @@ async def states(engine: AsyncEngine) -> list[str]:
 
 
 async def until(
-    condition: Callable[[], Awaitable[bool]], seconds: float = 15, told: Callable[[], Awaitable[object]] | None = None
+    condition: Callable[[], Awaitable[bool]], seconds: float = 60, told: Callable[[], Awaitable[object]] | None = None
 ) -> None:
     """Wait until something holds; ``told`` says what there is instead, when it never does."""
     deadline = time.monotonic() + seconds
@@ -159,10 +162,81 @@ async def until(
         await asyncio.sleep(0.02)
 
 
-async def until_all(engine: AsyncEngine, state: str, seconds: float = 15) -> None:
+async def until_all(engine: AsyncEngine, state: str, seconds: float = 60) -> None:
     """Wait until every delivery is in a state."""
 
     async def all_are() -> bool:
         return set(await states(engine)) == {state}
 
     await until(all_are, seconds, lambda: deliveries(engine))
+
+
+LEASE = timedelta(seconds=15)
+NOWHERE = "http://127.0.0.1:9/reports"
+TAKEN = Outcome(OutcomeClass.delivered, "taken", 201)
+REFUSED = Outcome(OutcomeClass.refused, "refused", 422)
+AWAY = Outcome(OutcomeClass.unreachable, "away")
+UNKNOWN = Outcome(OutcomeClass.ambiguous, "no answer")
+AT_ONCE = RetrySchedule(delays=(timedelta(),), every=timedelta(), horizon=timedelta(minutes=5))
+
+
+TARGET = Target(1, "national", "http_json", NOWHERE, True, None)
+A_CLAIM = Claimed(
+    uuid4(),
+    uuid4(),
+    TARGET,
+    report=uuid4(),
+    event="accepted",
+    reason=None,
+    number=1,
+    earlier=0,
+    first_at=None,
+    claimed_at=datetime(2026, 9, 1, tzinfo=UTC),
+)
+
+
+def anybody(under: str | None) -> bool:
+    return True
+
+
+async def claim(engine: AsyncEngine, slots: int = 100, lease: timedelta = LEASE) -> list[Claimed]:
+    async with driver(engine) as connection:
+        return await claim_due(connection, slots, lease)
+
+
+async def finish(
+    engine: AsyncEngine, claimed: Claimed, outcome: Outcome = TAKEN, schedule: RetrySchedule = AT_ONCE
+) -> bool:
+    """Record how an attempt that began with its claim ended."""
+    ended_at = datetime.now(UTC)
+    attempt = conclude(claimed, outcome, claimed.claimed_at, max(ended_at, claimed.claimed_at), schedule, 0)
+    async with driver(engine) as connection:
+        return await record_attempt(connection, claimed, attempt)
+
+
+async def run_out(engine: AsyncEngine) -> None:
+    """Let every lease run out."""
+    async with connected(engine) as connection:
+        await connection.execute("UPDATE deliveries SET due_at = now() WHERE state = 'sending'")
+
+
+async def outbox(engine: AsyncEngine, connector: int, count: int, keys: int = 1) -> None:
+    """Deliveries of reports that are not there, in turn of so many keys."""
+    async with connected(engine) as connection:
+        await connection.execute(
+            "INSERT INTO deliveries (id, connector_id, report_id, event, agency_id, form_id, period, kind)"
+            " SELECT gen_random_uuid(), $1, gen_random_uuid(), 'accepted', n % $3, 1, '2098', 'own'"
+            " FROM generate_series(1, $2::int) AS n",
+            connector,
+            count,
+            keys,
+        )
+
+
+async def a_refused_and_a_waiting(gateway: Gateway) -> tuple[UUID, UUID]:
+    """The deliveries of two revisions of one report: the first was refused, the second is due."""
+    await receive_revisions(gateway, 2)
+    [claimed] = await claim(gateway.engine)
+    await finish(gateway.engine, claimed, REFUSED)
+    first, second = [each["id"] for each in await deliveries(gateway.engine)]
+    return first, second

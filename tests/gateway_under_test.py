@@ -34,6 +34,7 @@ from gateway.db.embedded import EmbeddedServer
 from gateway.db.engine import driver, open_engine
 from gateway.db.migrate import upgrade
 from gateway.flow.load import Catalogues, amend
+from gateway.logs import configure_logs
 from gateway.settings import Settings
 
 T = TypeVar("T")
@@ -194,6 +195,39 @@ NOTHING = dict.fromkeys((table for table in FILLED if table != "clients"), 0)
 """``counts`` of a database that kept no trace."""
 
 
+_STALL = 0x5354414C
+"""The advisory lock that reports wait for while the intake is stalled."""
+
+
+@asynccontextmanager
+async def stalled_intake(connection: asyncpg.Connection, table: str = "reports") -> AsyncIterator[None]:
+    """While the block runs, whoever writes into a table waits there, in the middle of its statement."""
+    await connection.execute(
+        f"CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN PERFORM pg_advisory_xact_lock_shared({_STALL}); RETURN NULL; END $$;"
+        f"CREATE TRIGGER stall AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION stall();"
+        f"SELECT pg_advisory_lock({_STALL})"
+    )
+    try:
+        yield
+    finally:
+        await connection.execute(f"SELECT pg_advisory_unlock({_STALL}); DROP FUNCTION stall CASCADE")
+
+
+async def until_waiting(connection: asyncpg.Connection, kind: str = "advisory", count: int = 1) -> None:
+    """Wait until so many statements wait for a lock of a kind."""
+    for _ in range(500):
+        waiting = await connection.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE locktype = $1 AND NOT granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            kind,
+        )
+        if waiting >= count:
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError(f"{waiting} of {count} wait for a lock of kind {kind}")
+
+
 class NewClient(Protocol):
     """Makes an API client with a fresh token; ``agency`` None covers the whole country."""
 
@@ -264,9 +298,9 @@ def shown(answer: httpx.Response) -> dict[str, Any]:
 
 def refused(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
     """The problem (RFC 9457) an answer holds, once it is seen to be that one and whole."""
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), (
-        answer.text[:500]
-    )
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text[
+        :500
+    ]
     problem = shown(answer)
     assert problem["type"] == f"urn:report-gateway:problem:{slug}"
     assert problem["status"] == status
@@ -294,7 +328,7 @@ class RunningServer:
             "PYTHONPATH": os.pathsep.join(sys.path),
             "GATEWAY_DATABASE_URL": url,
             "GATEWAY_DATA_DIR": str(settings.data_dir),
-            "GATEWAY_BODY_TIMEOUT_SECONDS": "5",
+            "GATEWAY_BODY_TIMEOUT_SECONDS": "1",
         }
         self.process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, env=environment)
         assert self.process.stdout
@@ -317,6 +351,7 @@ class RunningServer:
 def serve() -> None:
     """Serve the API on a free port, which is written to standard output."""
     settings = Settings()
+    configure_logs("error")
     assert settings.sqlalchemy_url
     app = build_app(build_gateway(settings, open_engine(settings, settings.sqlalchemy_url)))
     with socket.create_server(("127.0.0.1", 0)) as listening:

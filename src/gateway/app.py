@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.access.tokens import Tokens
-from gateway.api import aggregates, catalog, documents, health, reports, tokens
+from gateway.api import aggregates, catalog, documents, health, operations, reports, tokens
 from gateway.api.deps import Gateway
 from gateway.api.edge import Edge
 from gateway.api.problems import install_problems
@@ -62,7 +62,14 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.gateway = gateway
-    for router in (reports.router, aggregates.router, catalog.router, tokens.router, health.router):
+    for router in (
+        reports.router,
+        aggregates.router,
+        catalog.router,
+        operations.router,
+        tokens.router,
+        health.router,
+    ):
         app.include_router(router)
     install_problems(app)
     documents.install_documents(app)

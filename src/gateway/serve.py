@@ -62,6 +62,8 @@ async def serve(settings: Settings, with_worker: bool) -> None:
             )
         )
         worker = Worker(settings, engine, gateway.catalogues, gateway.keys) if with_worker else None
+        if worker is not None:
+            gateway.intake.forward = worker.wake
         sending = asyncio.create_task(worker.run()) if worker else None
         log.info("serving", address=f"http://{settings.host}:{settings.port}", worker=with_worker)
         try:

@@ -170,8 +170,10 @@ class Worker:
         room = self._settings.worker_concurrency - len(self._sending)
         if not room:
             return False
-        asked = asyncio.get_running_loop().time()
+        if self._catalogues.held is None:  # reading it whole takes a while, which a lease should not pay for
+            await self._catalogues.newest()
         async with self._connections, driver(self._engine) as connection:
+            asked = asyncio.get_running_loop().time()
             claimed = await claim_due(connection, room, self._settings.lease)
         for each in claimed:
             task = asyncio.create_task(self._forward(_Lease(each, asked, asked + self._settings.lease_seconds)))

@@ -124,9 +124,7 @@ async def test_a_changed_line_under_the_same_key_is_refused_alone(province: http
     assert lines[1]["type"] == "urn:report-gateway:problem:idempotency-key-reused"
 
 
-async def test_a_malformed_key_refuses_the_whole_batch(
-    province: httpx.AsyncClient, engine: AsyncEngine
-) -> None:
+async def test_a_malformed_key_refuses_the_whole_batch(province: httpx.AsyncClient, engine: AsyncEngine) -> None:
     refused(await push(province, ndjson(a_report()), "two words", "/batch"), 400, "malformed-request")
     assert await counts(engine) == NOTHING
 
@@ -172,9 +170,7 @@ async def test_a_line_is_found_however_the_body_is_cut(province: httpx.AsyncClie
     assert [(line["line"], line["status"]) for line in lines] == [(1, "accepted"), (3, "accepted")]
 
 
-async def test_a_line_that_is_too_long_is_refused_alone(
-    province: httpx.AsyncClient, gateway: Gateway
-) -> None:
+async def test_a_line_that_is_too_long_is_refused_alone(province: httpx.AsyncClient, gateway: Gateway) -> None:
     small = replace(gateway, settings=gateway.settings.model_copy(update={"max_body_bytes": 1024}))
     async with in_process(small, headers=province.headers) as client:
         fits = body(a_report(agency="H26.18")).ljust(1024)
@@ -210,16 +206,12 @@ async def test_ten_thousand_lines_are_taken(province: httpx.AsyncClient) -> None
     assert (len(lines), lines[-1]["status"]) == (10_000, "accepted")
 
 
-async def test_more_reports_than_one_chunk_holds_are_each_stored(
-    client_for: NewClient, engine: AsyncEngine
-) -> None:
+async def test_more_reports_than_one_chunk_holds_are_each_stored(client_for: NewClient, engine: AsyncEngine) -> None:
     country = await client_for()
     communes = [f"GSO:{number}" for number in ("00004", "00008")]
     quarters = [f"{year}-Q{quarter}" for year in range(2030, 2060) for quarter in (1, 2, 3, 4)]
     row = a_balanced_row()
-    sent = [
-        a_report(agency=agency, period=period, rows=[row]) for agency in communes for period in quarters
-    ]
+    sent = [a_report(agency=agency, period=period, rows=[row]) for agency in communes for period in quarters]
     lines = await batch(country, ndjson(*sent))
     assert statuses(lines) == ["accepted"] * 240
     assert len({line["id"] for line in lines}) == 240

@@ -206,9 +206,7 @@ BAD_REASONS = {
 
 @pytest.mark.parametrize("sent", BAD_REASONS.values(), ids=BAD_REASONS.keys())
 @pytest.mark.parametrize("how", ["return", "withdraw"])
-async def test_a_reason_is_required_and_as_strict_as_a_report(
-    client_for: NewClient, how: str, sent: bytes
-) -> None:
+async def test_a_reason_is_required_and_as_strict_as_a_report(client_for: NewClient, how: str, sent: bytes) -> None:
     client = await client_for("reports:write", "reports:review", "reports:read", agency="H26")
     report = (await accepted(client, a_report()))["id"]
     answer = await client.post(
@@ -241,4 +239,3 @@ async def test_a_late_report_stays_late_when_it_is_corrected(province: httpx.Asy
     first = await accepted(province, a_report(period="2025-Q3"))
     second = await accepted(province, a_report(period="2025-Q3", corrects=first["id"]))
     assert (first["late"], second["late"]) == (True, True)
-

@@ -18,9 +18,7 @@ def whole(answer: httpx.Response) -> tuple[int, bytes, list[str | None]]:
     return answer.status_code, answer.content, [answer.headers.get(name) for name in SAME]
 
 
-async def test_a_repeated_push_is_answered_byte_for_byte(
-    province: httpx.AsyncClient, engine: AsyncEngine
-) -> None:
+async def test_a_repeated_push_is_answered_byte_for_byte(province: httpx.AsyncClient, engine: AsyncEngine) -> None:
     first = await push(province, a_report(), key="2098-Q3/1")
     before = await counts(engine)
     again = await push(province, a_report(), key="2098-Q3/1")
@@ -49,9 +47,7 @@ async def test_a_replay_outlives_what_became_of_the_report(province: httpx.Async
     assert whole(again) == whole(first)
 
 
-async def test_a_key_used_for_another_body_is_refused(
-    province: httpx.AsyncClient, engine: AsyncEngine
-) -> None:
+async def test_a_key_used_for_another_body_is_refused(province: httpx.AsyncClient, engine: AsyncEngine) -> None:
     await push(province, a_report(), key="k")
     for other in (a_report(period="2098-Q4"), body(a_report()) + b" "):
         refused(await push(province, other, key="k"), 422, "idempotency-key-reused")
@@ -71,9 +67,7 @@ async def test_a_key_belongs_to_its_client(client_for: NewClient, engine: AsyncE
     assert (await counts(engine))["idempotency_keys"] == 2
 
 
-async def test_a_key_is_not_used_up_by_what_leaves_no_trace(
-    province: httpx.AsyncClient, engine: AsyncEngine
-) -> None:
+async def test_a_key_is_not_used_up_by_what_leaves_no_trace(province: httpx.AsyncClient, engine: AsyncEngine) -> None:
     for refusal in (b"{", a_report(form="TTHC_99"), a_report(agency="H29"), a_report(classification="secret")):
         assert (await push(province, refusal, key="k")).status_code in {400, 403, 404}
     assert await counts(engine) == NOTHING
@@ -137,9 +131,7 @@ def several(gateway: Gateway, client: httpx.AsyncClient, count: int) -> list[htt
     """The client at several processes' gateways on one database."""
     apps = [build_app(build_gateway(gateway.settings, gateway.engine)) for _ in range(count)]
     return [
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://gateway.test", headers=client.headers
-        )
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway.test", headers=client.headers)
         for app in apps
     ]
 
@@ -148,9 +140,7 @@ async def test_fifty_pushes_at_once_with_one_key_store_one_report(
     province: httpx.AsyncClient, gateway: Gateway, engine: AsyncEngine
 ) -> None:
     processes = several(gateway, province, 3)
-    answers = await asyncio.gather(
-        *(push(processes[n % len(processes)], a_report(), key="k") for n in range(50))
-    )
+    answers = await asyncio.gather(*(push(processes[n % len(processes)], a_report(), key="k") for n in range(50)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.content for answer in answers}) == 1
     assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
@@ -191,9 +181,7 @@ async def test_of_twenty_corrections_of_one_report_at_once_one_is_taken(
     first = await accepted(province, a_report())
     processes = several(gateway, province, 3)
     corrections = [a_report(corrects=first["id"], reason=f"Bản {n}") for n in range(20)]
-    answers = await asyncio.gather(
-        *(push(processes[n % len(processes)], each) for n, each in enumerate(corrections))
-    )
+    answers = await asyncio.gather(*(push(processes[n % len(processes)], each) for n, each in enumerate(corrections)))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 19
     history = shown(await province.get(f"/v1/reports/{first['id']}/history"))["items"]
     assert [each["status"] for each in history] == ["superseded", "accepted"]

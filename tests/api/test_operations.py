@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+
 from factories import a_report
 from forwarding import (
     attempts,
@@ -18,9 +19,8 @@ from forwarding import (
     upstream,
     working,
 )
-from gateway_under_test import NewClient, accepted, connected, refused, shown
-
 from gateway.api.deps import Gateway
+from gateway_under_test import NewClient, accepted, connected, refused, shown
 
 DOCUMENT: dict[str, Any] = {
     "kind": "http_json",

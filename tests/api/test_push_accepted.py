@@ -169,4 +169,3 @@ async def test_two_ways_to_write_an_agency_are_one_report(province: httpx.AsyncC
 async def test_a_period_without_a_deadline_is_never_late_and_a_past_one_is(country: httpx.AsyncClient) -> None:
     assert (await accepted(country, a_report(agency="H26", period="2021-Q1")))["late"] is True
     assert (await accepted(country, a_report(agency="H26", period="2098-Q1")))["late"] is False
-

@@ -57,9 +57,7 @@ async def test_each_arithmetic_rule_refuses_by_itself(
 
 
 @pytest.mark.parametrize("column", TTHC_COLUMNS)
-async def test_each_cell_must_be_a_whole_number_of_at_least_zero(
-    province: httpx.AsyncClient, column: str
-) -> None:
+async def test_each_cell_must_be_a_whole_number_of_at_least_zero(province: httpx.AsyncClient, column: str) -> None:
     for literal in ("-1", "1.5", "1.0", '"5"', "true", "[]", "{}", "1e2"):
         sent = body_with(a_report(rows=[a_row(**{column: "@cell"})]), cell=literal)
         found = await only_refusal(province, sent)
@@ -326,9 +324,7 @@ async def test_the_previous_report_is_of_the_same_agency_form_and_kind(country: 
 
 async def test_the_previous_report_is_the_corrected_one(province: httpx.AsyncClient) -> None:
     first = await accepted(province, a_report(period="2098-Q2", rows=[a_balanced_row(pending=5)]))
-    await accepted(
-        province, a_report(period="2098-Q2", rows=[a_balanced_row(pending=7)], corrects=first["id"])
-    )
+    await accepted(province, a_report(period="2098-Q2", rows=[a_balanced_row(pending=7)], corrects=first["id"]))
     assert (await accepted(province, a_report(rows=[CARRIED])))["findings"] == []
 
 

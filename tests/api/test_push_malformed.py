@@ -162,9 +162,7 @@ SECRET = "Tài liệu 0123456789 mật"
     ],
     ids=lambda changes: next(iter(changes)),
 )
-async def test_a_problem_never_echoes_what_was_refused(
-    client_for: NewClient, changes: dict[str, object]
-) -> None:
+async def test_a_problem_never_echoes_what_was_refused(client_for: NewClient, changes: dict[str, object]) -> None:
     province = await client_for(agency="H26")
     for language in ("vi", "en"):
         answer = await push(province, a_report(**changes), Accept_Language=language)

@@ -56,9 +56,7 @@ async def test_a_legacy_code_is_not_mapped_by_its_structure_but_suggested(countr
     assert problem["suggestion"] == "H26.18"
 
 
-async def test_a_client_without_the_scope_is_told_which_it_lacks(
-    client_for: NewClient, engine: AsyncEngine
-) -> None:
+async def test_a_client_without_the_scope_is_told_which_it_lacks(client_for: NewClient, engine: AsyncEngine) -> None:
     reader = await client_for("reports:read", agency="H26")
     for route in ("", "/validate", "/batch"):
         problem = refused(await push(reader, a_report(), to=route), 403, "forbidden")

@@ -28,9 +28,7 @@ async def test_a_report_outside_the_subtree_does_not_exist(client_for: NewClient
 
 
 @pytest.mark.parametrize("route", ROUTES)
-async def test_an_unknown_report_is_not_found_and_no_id_is_malformed(
-    country: httpx.AsyncClient, route: str
-) -> None:
+async def test_an_unknown_report_is_not_found_and_no_id_is_malformed(country: httpx.AsyncClient, route: str) -> None:
     refused(await country.get(f"/v1/reports/{uuid7()}{route}"), 404, "not-found")
     for text in ("1", "0" * 36, "%00", "..%2f..", "x" * 5000):
         answer = await country.get(f"/v1/reports/{text}{route}")
@@ -98,9 +96,7 @@ async def test_a_rejected_report_has_bytes_and_an_empty_history_but_no_receipt(
 async def fill(client: httpx.AsyncClient, count: int) -> list[str]:
     """So many reports, oldest first: quarters of two departments in turn."""
     sent = [
-        a_report(
-            agency=f"H26.{18 - n % 2}", period=f"{2030 + n // 8}-Q{n // 2 % 4 + 1}", rows=[a_balanced_row()]
-        )
+        a_report(agency=f"H26.{18 - n % 2}", period=f"{2030 + n // 8}-Q{n // 2 % 4 + 1}", rows=[a_balanced_row()])
         for n in range(count)
     ]
     answer = await push(client, ndjson(*sent), to="/batch")

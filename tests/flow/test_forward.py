@@ -5,109 +5,57 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import count as counting
 from itertools import cycle, pairwise
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
-from factories import a_monthly_row
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from forwarding import (
+    A_CLAIM,
+    AWAY,
+    NOWHERE,
+    REFUSED,
     SOON,
+    TAKEN,
+    UNKNOWN,
+    a_refused_and_a_waiting,
+    anybody,
     attempts,
+    claim,
     connect_upstream,
     deliveries,
     end,
+    finish,
     hasty,
+    outbox,
     receive,
     receive_revisions,
+    run_out,
     states,
     until,
     until_all,
     upstream,
     working,
 )
-from gateway_under_test import connected
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from gateway.api.deps import Gateway
-from gateway.db.claims import Claimed, Target, claim_due, record_attempt
+from gateway.db.claims import Claimed
 from gateway.db.connectors import lock_connector
 from gateway.db.deliveries import reopen_delivery
 from gateway.db.engine import driver, open_engine
 from gateway.db.reading import find_report
-from gateway.domain.delivery import DEFAULT_SCHEDULE, Outcome, OutcomeClass, RetrySchedule
+from gateway.domain.delivery import DEFAULT_SCHEDULE, Outcome, OutcomeClass
 from gateway.domain.exact import encode
 from gateway.domain.report import Status
-from gateway.errors import StateConflict
 from gateway.flow.forward import body_of, conclude
 from gateway.flow.load import Catalogues
 from gateway.flow.show import report_shown
-from gateway.flow.steer import end_connector, give_up_delivery, retry_connector, retry_delivery
+from gateway.flow.steer import retry_connector, retry_delivery
 from gateway.worker import Worker
-
-LEASE = timedelta(seconds=15)
-NOWHERE = "http://127.0.0.1:9/reports"
-TAKEN = Outcome(OutcomeClass.delivered, "taken", 201)
-REFUSED = Outcome(OutcomeClass.refused, "refused", 422)
-AWAY = Outcome(OutcomeClass.unreachable, "away")
-UNKNOWN = Outcome(OutcomeClass.ambiguous, "no answer")
-AT_ONCE = RetrySchedule(delays=(timedelta(),), every=timedelta(), horizon=timedelta(minutes=5))
-
-
-TARGET = Target(1, "national", "http_json", NOWHERE, True, None)
-A_CLAIM = Claimed(
-    uuid4(),
-    uuid4(),
-    TARGET,
-    report=uuid4(),
-    event="accepted",
-    reason=None,
-    number=1,
-    earlier=0,
-    first_at=None,
-    claimed_at=datetime(2026, 9, 1, tzinfo=UTC),
-)
-
-
-def anybody(under: str | None) -> bool:
-    return True
-
-
-async def claim(engine: AsyncEngine, slots: int = 100, lease: timedelta = LEASE) -> list[Claimed]:
-    async with driver(engine) as connection:
-        return await claim_due(connection, slots, lease)
-
-
-async def finish(
-    engine: AsyncEngine, claimed: Claimed, outcome: Outcome = TAKEN, schedule: RetrySchedule = AT_ONCE
-) -> bool:
-    """Record how an attempt that began with its claim ended."""
-    ended_at = datetime.now(UTC)
-    attempt = conclude(claimed, outcome, claimed.claimed_at, max(ended_at, claimed.claimed_at), schedule, 0)
-    async with driver(engine) as connection:
-        return await record_attempt(connection, claimed, attempt)
-
-
-async def run_out(engine: AsyncEngine) -> None:
-    """Let every lease run out."""
-    async with connected(engine) as connection:
-        await connection.execute("UPDATE deliveries SET due_at = now() WHERE state = 'sending'")
-
-
-async def outbox(engine: AsyncEngine, connector: int, count: int, keys: int = 1) -> None:
-    """Deliveries of reports that are not there, in turn of so many keys."""
-    async with connected(engine) as connection:
-        await connection.execute(
-            "INSERT INTO deliveries (id, connector_id, report_id, event, agency_id, form_id, period, kind)"
-            " SELECT gen_random_uuid(), $1, gen_random_uuid(), 'accepted', n % $3, 1, '2098', 'own'"
-            " FROM generate_series(1, $2::int) AS n",
-            connector,
-            count,
-            keys,
-        )
-
+from gateway_under_test import connected
 
 # What is claimed.
 
@@ -337,7 +285,7 @@ UPDATE deliveries d SET state = 'sending', claim = gen_random_uuid() FROM due WH
 
 async def test_no_later_delivery_is_claimed_while_an_earlier_one_is_being_taken_up_again(gateway: Gateway) -> None:
     number = await connect_upstream(gateway, NOWHERE)
-    first, second = await _a_refused_and_a_waiting(gateway)
+    first, second = await a_refused_and_a_waiting(gateway)
     async with connected(gateway.engine) as operator, operator.transaction():
         await lock_connector(operator, number)
         assert await reopen_delivery(operator, first, "again")
@@ -350,7 +298,7 @@ async def test_no_later_delivery_is_claimed_while_an_earlier_one_is_being_taken_
 async def test_a_claim_in_one_statement_would_let_the_later_one_pass(gateway: Gateway) -> None:
     """The negative control of the test above: why claims of a connector take turns."""
     number = await connect_upstream(gateway, NOWHERE)
-    first, second = await _a_refused_and_a_waiting(gateway)
+    first, second = await a_refused_and_a_waiting(gateway)
     async with connected(gateway.engine) as operator, operator.transaction():
         await lock_connector(operator, number)
         assert await reopen_delivery(operator, first, "again")
@@ -361,7 +309,7 @@ async def test_a_claim_in_one_statement_would_let_the_later_one_pass(gateway: Ga
 
 async def test_retrying_and_claiming_at_once_never_opens_two_deliveries_out_of_order(gateway: Gateway) -> None:
     await connect_upstream(gateway, NOWHERE)
-    first, second = await _a_refused_and_a_waiting(gateway)
+    first, second = await a_refused_and_a_waiting(gateway)
     seen: Counter[tuple[str, ...]] = Counter()
     for _ in range(10):
         await asyncio.gather(
@@ -379,15 +327,6 @@ async def test_retrying_and_claiming_at_once_never_opens_two_deliveries_out_of_o
             )
     assert set(seen) <= {("sending", "pending"), ("pending", "pending"), ("refused", "sending")}, seen
     assert second
-
-
-async def _a_refused_and_a_waiting(gateway: Gateway) -> tuple[UUID, UUID]:
-    """The deliveries of two revisions of one report: the first was refused, the second is due."""
-    await receive_revisions(gateway, 2)
-    [claimed] = await claim(gateway.engine)
-    await finish(gateway.engine, claimed, REFUSED)
-    first, second = [each["id"] for each in await deliveries(gateway.engine)]
-    return first, second
 
 
 # What becomes of an attempt.
@@ -621,147 +560,3 @@ async def test_an_unreachable_database_does_not_end_the_worker(gateway: Gateway)
     worker.stop()
     await asyncio.wait_for(running, 8)
     await engine.dispose()
-
-
-# What an operator may do.
-
-
-async def test_an_earlier_delivery_is_not_sent_again_once_a_later_one_has_arrived(gateway: Gateway) -> None:
-    await connect_upstream(gateway, NOWHERE)
-    first, second = await _a_refused_and_a_waiting(gateway)
-    [claimed] = await claim(gateway.engine)
-    assert claimed.id == second
-    with pytest.raises(StateConflict):
-        await retry_delivery(gateway.engine, first, anybody, None)
-    await finish(gateway.engine, claimed)
-    with pytest.raises(StateConflict):
-        await retry_delivery(gateway.engine, first, anybody, None)
-    assert await retry_connector(gateway.engine, "national", anybody, None) == 0
-    assert await states(gateway.engine) == ["refused", "delivered"]
-
-
-async def test_an_earlier_delivery_is_not_sent_again_once_a_later_one_may_have_arrived(gateway: Gateway) -> None:
-    await connect_upstream(gateway, NOWHERE)
-    first, _ = await _a_refused_and_a_waiting(gateway)
-    [claimed] = await claim(gateway.engine)
-    await finish(gateway.engine, claimed, UNKNOWN, DEFAULT_SCHEDULE)
-    with pytest.raises(StateConflict):
-        await retry_delivery(gateway.engine, first, anybody, None)
-
-
-async def test_revisions_that_were_all_refused_are_taken_up_together_and_go_in_order(gateway: Gateway) -> None:
-    await connect_upstream(gateway, NOWHERE)
-    reports = await receive_revisions(gateway, 3)
-    for _ in reports:
-        [claimed] = await claim(gateway.engine)
-        await finish(gateway.engine, claimed, REFUSED)
-    assert await retry_connector(gateway.engine, "national", anybody, "token mới") == 3
-    assert {each["outcome"] for each in await deliveries(gateway.engine)} == {
-        "taken up again by an operator: token mới"
-    }
-    sent: list[UUID] = []
-    for _ in reports:
-        [claimed] = await claim(gateway.engine)
-        sent.append(claimed.report)
-        await finish(gateway.engine, claimed)
-    assert sent == reports
-
-
-async def test_what_waits_for_its_next_attempt_is_hastened_with_its_connector(gateway: Gateway) -> None:
-    await connect_upstream(gateway, NOWHERE)
-    await receive(gateway)
-    [claimed] = await claim(gateway.engine)
-    await finish(gateway.engine, claimed, AWAY, DEFAULT_SCHEDULE)
-    assert await claim(gateway.engine) == []
-    assert await retry_connector(gateway.engine, "national", anybody, None) == 1
-    assert len(await claim(gateway.engine)) == 1
-
-
-async def test_a_cancelled_delivery_lets_the_next_pass_and_may_be_taken_up_before_it_does(gateway: Gateway) -> None:
-    await connect_upstream(gateway, NOWHERE)
-    await receive_revisions(gateway, 2)
-    first, second = [each["id"] for each in await deliveries(gateway.engine)]
-    kept = await give_up_delivery(gateway.engine, first, anybody, "đã gửi bằng văn bản")
-    assert (kept.state, kept.outcome) == ("cancelled", "cancelled by an operator: đã gửi bằng văn bản")
-    assert (await give_up_delivery(gateway.engine, first, anybody, None)).outcome == kept.outcome
-    await retry_delivery(gateway.engine, first, anybody, None)
-    assert [each.id for each in await claim(gateway.engine)] == [first]
-    with pytest.raises(StateConflict):
-        await give_up_delivery(gateway.engine, first, anybody, None)
-    assert second
-
-
-async def test_removing_a_connector_cancels_what_is_open_and_fences_off_what_is_being_sent(gateway: Gateway) -> None:
-    await connect_upstream(gateway, NOWHERE)
-    await receive(gateway)
-    await receive(gateway, period="2098-Q2")
-    [claimed] = await claim(gateway.engine, slots=1)
-    await end_connector(gateway.engine, uuid4(), "national", anybody)
-    assert await states(gateway.engine) == ["cancelled", "cancelled"]
-    assert not await finish(gateway.engine, claimed)
-    with pytest.raises(StateConflict):
-        await retry_delivery(gateway.engine, claimed.id, anybody, None)
-    await receive(gateway, period="2098-Q1")
-    assert len(await states(gateway.engine)) == 2
-
-
-# Older reports.
-
-
-async def test_a_connector_with_a_first_day_is_given_all_that_happened_since_in_order(gateway: Gateway) -> None:
-    first, second = await receive_revisions(gateway, 2)
-    await end(gateway, second, Status.returned, "thiếu")
-    other = await receive(gateway, period="2098-Q2")
-    await end(gateway, other, Status.withdrawn, "nhầm")
-    await connect_upstream(gateway, NOWHERE, **{"from": "2020-01-01"})
-    assert [(each["report_id"], each["event"], each["reason"]) for each in await deliveries(gateway.engine)] == [
-        (first, "accepted", None),
-        (second, "accepted", None),
-        (second, "returned", "thiếu"),
-        (other, "accepted", None),
-        (other, "withdrawn", "nhầm"),
-    ]
-    assert {each["id"].version for each in await deliveries(gateway.engine)} == {7}
-
-
-async def test_a_connector_without_a_first_day_is_given_nothing_older(gateway: Gateway) -> None:
-    await receive(gateway)
-    await connect_upstream(gateway, NOWHERE)
-    assert await deliveries(gateway.engine) == []
-
-
-async def test_only_older_reports_that_the_connector_takes_are_given_to_it(gateway: Gateway) -> None:
-    wanted = await receive(gateway)
-    await receive(gateway, agency="H01.18")
-    old = await receive(gateway, period="2098-Q2")
-    async with connected(gateway.engine) as connection:
-        await connection.execute("UPDATE reports SET received_at = '2026-02-28T16:59:59Z' WHERE id = $1", old)
-    await connect_upstream(gateway, NOWHERE, under="H26", forms=["TTHC_06A"], **{"from": "2026-03-01"})
-    await connect_upstream(gateway, NOWHERE, "other-form", forms=["KTXH_01"], **{"from": "2026-03-01"})
-    await connect_upstream(gateway, NOWHERE, "other-kind", what="consolidation", **{"from": "2026-03-01"})
-    assert [each["report_id"] for each in await deliveries(gateway.engine)] == [wanted]
-
-
-async def test_an_earlier_first_day_adds_what_is_missing_and_nothing_that_came_too_late(gateway: Gateway) -> None:
-    first, second = await receive_revisions(gateway, 2)
-    lone = await receive(gateway, period="2098-Q2")
-    async with connected(gateway.engine) as connection:
-        await connection.execute(
-            "UPDATE reports SET received_at = '2026-02-01T00:00:00Z' WHERE id = ANY ($1)", [first, lone]
-        )
-    await connect_upstream(gateway, NOWHERE, **{"from": "2026-03-01"})
-    assert [each["report_id"] for each in await deliveries(gateway.engine)] == [second]
-    await connect_upstream(gateway, NOWHERE, **{"from": "2026-01-01"})
-    await connect_upstream(gateway, NOWHERE, **{"from": "2026-01-01"})
-    assert [each["report_id"] for each in await deliveries(gateway.engine)] == [second, lone]
-
-
-async def test_reports_pushed_while_a_connector_is_made_are_delivered_exactly_once(gateway: Gateway) -> None:
-    async def push_all() -> list[UUID]:
-        return [
-            await receive(gateway, period=f"2098-{month:02}", form="KTXH_01", agency="H26", rows=[a_monthly_row()])
-            for month in range(1, 13)
-        ]
-
-    reports, _ = await asyncio.gather(push_all(), connect_upstream(gateway, NOWHERE, **{"from": "2020-01-01"}))
-    assert Counter(each["report_id"] for each in await deliveries(gateway.engine)) == Counter(reports)

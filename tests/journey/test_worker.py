@@ -50,7 +50,7 @@ class Workers:
             "PYTHONPATH": os.pathsep.join(sys.path),
             "GATEWAY_DATABASE_URL": url,
             "GATEWAY_DATA_DIR": str(settings.data_dir),
-            "GATEWAY_LEASE_SECONDS": "2",
+            "GATEWAY_LEASE_SECONDS": "3",
             "GATEWAY_ATTEMPT_SECONDS": "1.2",
             "GATEWAY_WORKER_POLL_SECONDS": "0.05",
         }
@@ -205,7 +205,7 @@ async def _push_keys(gateway: Gateway, keys: int, revisions: int, first_year: in
     ]
 
 
-async def _until_delivered(gateway: Gateway, national: Upstream, seconds: float = 20) -> None:
+async def _until_delivered(gateway: Gateway, national: Upstream, seconds: float = 60) -> None:
     """Wait until all is delivered, hastening what waits out its back-off."""
 
     async def delivered() -> bool:
@@ -245,8 +245,8 @@ async def _by_delivery_in_turn(engine: AsyncEngine) -> bool:
     """Whether no two attempts at one key overlap, by the database's clock."""
     async with connected(engine) as connection:
         rows = await connection.fetch(
-            "SELECT agency_id, period, started_at, a.finished_at FROM attempts a JOIN deliveries d ON d.id = delivery_id"
-            " ORDER BY started_at"
+            "SELECT agency_id, period, started_at, a.finished_at"
+            " FROM attempts a JOIN deliveries d ON d.id = delivery_id ORDER BY started_at"
         )
     keys = defaultdict(list)
     for row in rows:

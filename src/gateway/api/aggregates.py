@@ -125,6 +125,7 @@ async def read_aggregates(
     media_type = chosen_format(request)
     root = root_of(catalogue, caller, under, today)
     question = ask(catalogue, form, period, root, by, indicator)
+
     @asynccontextmanager
     async def opens() -> AsyncIterator[Table]:
         async with aggregate(gateway.engine, catalogue, question) as answer:

@@ -136,9 +136,51 @@ async def _body(request: Request, **named: object) -> dict[str, Any]:
     return value
 
 
-def _takes(model: type[BaseModel]) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+_TITLE = {"vi": "Lĩnh vực", "en": "Sector"}
+_FORM: dict[str, Any] = {
+    "code": "LAND_01",
+    "number": "01/LAND",
+    "version": 1,
+    "valid_from": "2026-01-01",
+    "legal_basis": "…",
+    "title": {"vi": "Đất đai hằng tháng", "en": "Land, monthly"},
+    "frequencies": ["monthly"],
+    "breakdowns": [{"id": "sector", "codelist": "TTHC_SECTOR", "total": "sum", "title": _TITLE}],
+    "indicators": [
+        {
+            "id": "area",
+            "title": {"vi": "Diện tích", "en": "Area"},
+            "type": "decimal",
+            "scale": 2,
+            "unit": "hectare",
+            "min": 0,
+            "required": True,
+            "over_agencies": "sum",
+            "over_time": "last",
+        }
+    ],
+    "rules": [
+        {
+            "id": "R1",
+            "severity": "warning",
+            "check": "area >= previous(area) * 0.5",
+            "message": {"vi": "Diện tích giảm quá nửa.", "en": "The area fell by more than half."},
+        }
+    ],
+}
+_CODELIST = {"id": "STAGE", "title": _TITLE, "codes": [{"code": "PLAN", "title": {"vi": "Kế hoạch", "en": "Plan"}}]}
+_AGENCY = {
+    "code": "H26.30",
+    "name": "Sở Du lịch thành phố Hà Nội",
+    "level": "department",
+    "parent": "H26",
+    "valid_from": "2026-01-01",
+}
+
+
+def _takes(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    content = {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}, "example": example}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
 _WRITE = problems(400, 401, 403, 404, 409, 413, 415, 422)
@@ -147,7 +189,7 @@ _WRITE = problems(400, 401, 403, 404, 409, 413, 415, 422)
 @router.put(
     "/forms/{code}/versions/{version}",
     response_model=FormDocument,
-    openapi_extra=_takes(FormDocument),
+    openapi_extra=_takes(FormDocument, _FORM),
     responses=_WRITE,
 )
 async def put_form(code: str, version: Version, request: Request, gateway: GatewayParts, caller: Editor) -> Response:
@@ -166,7 +208,7 @@ async def read_codelist(id: str, catalogue: NewestCatalogue, _: AnyCaller) -> Re
     return _document(codelist)
 
 
-@router.put("/codelists/{id}", response_model=CodeList, openapi_extra=_takes(CodeList), responses=_WRITE)
+@router.put("/codelists/{id}", response_model=CodeList, openapi_extra=_takes(CodeList, _CODELIST), responses=_WRITE)
 async def put_codelist(id: str, request: Request, gateway: GatewayParts, caller: Editor) -> Response:
     """Replace a code list. Codes are closed by ``valid_to``, never removed."""
     _whole_country(caller)
@@ -206,7 +248,7 @@ async def read_agency(code: str, catalogue: NewestCatalogue, _: AnyCaller, today
     return _document(catalogue.agencies.nearest(canonical, today))
 
 
-@router.put("/agencies/{code}", response_model=Agency, openapi_extra=_takes(Agency), responses=_WRITE)
+@router.put("/agencies/{code}", response_model=Agency, openapi_extra=_takes(Agency, _AGENCY), responses=_WRITE)
 async def put_agency(
     code: str,
     request: Request,

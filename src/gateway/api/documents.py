@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from gateway.api.problems import PROBLEM
 from gateway.api.shapes import PUSHED
 from gateway.domain.report import Submission
 
@@ -69,17 +70,23 @@ def _document(app: FastAPI) -> dict[str, Any]:
         "scheme": "basic",
         "description": "A client's id and secret (`client_secret_basic`).",
     }
-    _drop_generated_validation_errors(document)
+    for path in document["paths"].values():
+        for operation in path.values():
+            _correct_errors(operation["responses"])
+    for name in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(name, None)
     return document
 
 
-def _drop_generated_validation_errors(document: dict[str, Any]) -> None:
-    """FastAPI promises 422 for wrong parameters; here those are 400 problems."""
-    for path in document["paths"].values():
-        for operation in path.values():
-            answers = operation.get("responses", {})
-            content = answers.get("422", {}).get("content", {}).get("application/json", {})
-            if content.get("schema", {}).get("$ref", "").endswith("/HTTPValidationError"):
-                del answers["422"]
-    for name in ("HTTPValidationError", "ValidationError"):
-        document["components"]["schemas"].pop(name, None)
+def _correct_errors(answers: dict[str, Any]) -> None:
+    """FastAPI promises 422 for wrong parameters, which are 400 here, and ``application/json`` for problems."""
+    for status, answer in list(answers.items()):
+        content = answer.get("content", {})
+        reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
+        match reference.rpartition("/")[2]:
+            case "HTTPValidationError":
+                del answers[status]
+            case "Problem":
+                del content["application/json"]
+            case "Rejection":
+                content[PROBLEM] = content.pop("application/json") | content.get(PROBLEM, {})

@@ -4,7 +4,7 @@ import shutil
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from gateway.api.deps import GatewayParts
 from gateway.api.json import Json
@@ -24,6 +24,12 @@ class Health(BaseModel):
 
 class Readiness(BaseModel):
     """Whether each thing the gateway needs is there."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"status": "not ready", "checks": {"database": True, "migrations": False, "disk": True}}]
+        }
+    )
 
     status: str
     checks: dict[str, bool]

@@ -1,18 +1,29 @@
 """Routes of operators: connectors to upstreams, and the deliveries on their way through them."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
-from decimal import Decimal
-from typing import Annotated, Any
+from datetime import date
+from typing import Annotated
 from uuid import UUID
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from gateway.access.tokens import Caller
 from gateway.api.body import media_type_of, read_body
 from gateway.api.deps import GatewayParts, NewestCatalogue, Operator, Today
+from gateway.api.forwarding import (
+    GIVEN,
+    ConnectorPage,
+    ConnectorShape,
+    DeliveryPage,
+    DeliveryShape,
+    FullDelivery,
+    Grounds,
+    Retried,
+    attempt_shown,
+    connector_shown,
+    delivery_shown,
+)
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page, uuid_cursor
 from gateway.api.shapes import problems
@@ -21,8 +32,6 @@ from gateway.connectors.connector import ConnectorSettings, InvalidConnectorSett
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
 from gateway.db.connectors import all_connectors, connectors_ever, find_connector, pause_connector
 from gateway.db.deliveries import (
-    KeptAttempt,
-    KeptDelivery,
     WantedDeliveries,
     find_attempts,
     find_delivery,
@@ -30,10 +39,8 @@ from gateway.db.deliveries import (
 )
 from gateway.db.engine import driver
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.delivery import DeliveryState, Event, OutcomeClass
-from gateway.domain.document import Document, faults
-from gateway.domain.report import ReportKind
-from gateway.domain.upstream import What
+from gateway.domain.delivery import DeliveryState
+from gateway.domain.document import faults
 from gateway.errors import MalformedRequest, NotFound, Place, Text
 from gateway.flow.judge import find_agency
 from gateway.flow.read import parse_json
@@ -51,190 +58,10 @@ router = APIRouter(prefix="/v1", tags=["operations"])
 
 _MOST_BYTES = 256 * 1024
 _BODY_SECONDS = 10
-_UPSTREAM: dict[str, Any] = {
-    "name": "national",
-    "kind": "http_json",
-    "url": "https://upstream.example/reports",
-    "forms": None,
-    "under": None,
-    "what": "own",
-    "from": "2026-01-01",
-    "concurrency": 8,
-    "rate": None,
-    "allow_private_addresses": False,
-}
-_GIVEN = _UPSTREAM | {"credentials": {"bearer": "…", "signing_secret": "whsec_…"}}
-_SHOWN = _UPSTREAM | {"paused": False, "has_credentials": True, "made_at": "2026-09-01T02:00:00.000000Z"}
-_DELIVERY: dict[str, Any] = {
-    "id": "01998a3e-6a01-7b10-8d55-02c4e6a8b1f3",
-    "connector": "national",
-    "report": "01998a3e-5f10-7c4e-9b1a-3d5f7a9c1e20",
-    "event": "accepted",
-    "state": "pending",
-    "agency": "H26.18",
-    "form": "TTHC_06A",
-    "period": "2026-Q3",
-    "kind": "own",
-    "made_at": "2026-09-20T02:15:08.114200Z",
-    "due_at": "2026-09-20T02:15:14.020100Z",
-    "attempts": 1,
-    "finished_at": None,
-    "outcome": "the upstream could not take it now: it answered 503",
-}
-_ATTEMPT: dict[str, Any] = {
-    "number": 1,
-    "started_at": "2026-09-20T02:15:08.410000Z",
-    "finished_at": "2026-09-20T02:15:08.612000Z",
-    "outcome": "unreachable",
-    "status": 503,
-    "reason": "the upstream could not take it now: it answered 503",
-    "reply": "Service Unavailable",
-}
-
-
-class ConnectorShape(BaseModel):
-    """An upstream and what of it is forwarded. Credentials are never read back."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_SHOWN]})
-
-    name: str
-    kind: str
-    url: str
-    forms: list[str] | None
-    under: str | None
-    what: What
-    from_: date | None = Field(alias="from")
-    concurrency: int
-    rate: Decimal | None
-    allow_private_addresses: bool
-    paused: bool
-    has_credentials: bool
-    made_at: datetime
-
-
-class ConnectorPage(BaseModel):
-    """A page of connectors, by name."""
-
-    items: list[ConnectorShape]
-    next: str | None
-
-
-class DeliveryShape(BaseModel):
-    """One report on its way to one upstream."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY]})
-
-    id: UUID
-    connector: str
-    report: UUID
-    event: Event
-    state: DeliveryState
-    agency: str
-    form: str
-    period: str
-    kind: ReportKind
-    made_at: datetime
-    due_at: datetime | None = Field(description="When it is tried next; null unless it is pending.")
-    attempts: int
-    finished_at: datetime | None = Field(description="Null while it is pending or being sent.")
-    outcome: str | None = Field(description="What happened to it last, in words.")
-
-
-class AttemptShape(BaseModel):
-    """One attempt: `ambiguous` means that it may have arrived."""
-
-    number: int
-    started_at: datetime
-    finished_at: datetime
-    outcome: OutcomeClass
-    status: int | None = Field(description="The upstream's HTTP status.")
-    reason: str
-    reply: str | None = Field(description="The start of what the upstream answered.")
-
-
-class FullDelivery(DeliveryShape):
-    """A delivery with the attempts made so far, oldest first."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY | {"history": [_ATTEMPT]}]})
-
-    history: list[AttemptShape]
-
-
-class DeliveryPage(BaseModel):
-    """A page of deliveries, newest first."""
-
-    items: list[DeliveryShape]
-    next: str | None
-
-
-class Retried(BaseModel):
-    """How many deliveries are tried again."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"retried": 3}]})
-
-    retried: int
-
-
-class Grounds(Document):
-    """Why an operator does something; kept with the delivery."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "Trục liên thông đã hoạt động lại."}]})
-
-    reason: str | None = Field(None, max_length=1000)
 
 
 def _reason(grounds: Grounds | None) -> str | None:
     return None if grounds is None else grounds.reason
-
-
-def _connector_shown(row: sa.Row[Any]) -> dict[str, object]:
-    return {
-        "name": row.name,
-        "kind": row.kind,
-        "url": row.url,
-        "forms": row.forms,
-        "under": row.under,
-        "what": row.what,
-        "from": row.from_day,
-        "concurrency": row.concurrency,
-        "rate": row.rate,
-        "allow_private_addresses": row.allow_private_addresses,
-        "paused": row.paused_at is not None,
-        "has_credentials": row.credentials is not None,
-        "made_at": row.made_at,
-    }
-
-
-def _delivery_shown(kept: KeptDelivery, catalogue: Catalogue) -> dict[str, object]:
-    is_open = kept.state in {DeliveryState.pending, DeliveryState.sending}
-    return {
-        "id": kept.id,
-        "connector": kept.connector,
-        "report": kept.report_id,
-        "event": kept.event,
-        "state": kept.state,
-        "agency": catalogue.agencies.codes[kept.agency_id],
-        "form": catalogue.form_codes[kept.form_id],
-        "period": kept.period,
-        "kind": kept.kind,
-        "made_at": kept.made_at,
-        "due_at": kept.due_at if kept.state == DeliveryState.pending else None,
-        "attempts": kept.attempts,
-        "finished_at": None if is_open else kept.finished_at,
-        "outcome": kept.outcome,
-    }
-
-
-def _attempt_shown(made: KeptAttempt) -> dict[str, object]:
-    return {
-        "number": made.number,
-        "started_at": made.started_at,
-        "finished_at": made.finished_at,
-        "outcome": made.outcome,
-        "status": made.status,
-        "reason": made.reason,
-        "reply": made.reply,
-    }
 
 
 def _sight(catalogue: Catalogue, caller: Caller, today: date) -> Sees:
@@ -261,7 +88,7 @@ async def list_connectors(
     async with gateway.engine.connect() as connection:
         rows = await all_connectors(connection)
     found = [row for row in rows if row.name > after and sees(row.under)][:limit]
-    return Json(page([_connector_shown(row) for row in found], limit, found[-1].name if found else ""))
+    return Json(page([connector_shown(row) for row in found], limit, found[-1].name if found else ""))
 
 
 Name = Annotated[str, Path(pattern="^[a-z][a-z0-9-]{0,62}$", examples=["national"])]
@@ -276,13 +103,13 @@ async def read_connector(
         row = await find_connector(connection, name)
     if row is None or not _sight(catalogue, caller, today)(row.under):
         raise NotFound()
-    return Json(_connector_shown(row))
+    return Json(connector_shown(row))
 
 
 _CONNECTOR_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": ConnectorDocument.model_json_schema(), "example": _GIVEN}},
+        "content": {"application/json": {"schema": ConnectorDocument.model_json_schema(), "example": GIVEN}},
     }
 }
 
@@ -326,7 +153,7 @@ async def write_connector(
         document,
         _sight(catalogue, caller, today),
     )
-    return Json(_connector_shown(row), 201 if is_new else 200)
+    return Json(connector_shown(row), 201 if is_new else 200)
 
 
 async def _agreed(
@@ -414,7 +241,7 @@ async def _pause(name: str, gateway: GatewayParts, sees: Sees, paused: bool) -> 
         row = await find_connector(connection, name)
     if row is None:
         raise NotFound()
-    return Json(_connector_shown(row))
+    return Json(connector_shown(row))
 
 
 @router.post("/connectors/{name}/retry", response_model=Retried, responses=problems(400, 401, 403, 404))
@@ -459,7 +286,7 @@ async def list_(
             raw,
             WantedDeliveries(None if is_all else wanted, state and state.value, report, uuid_cursor(cursor), limit),
         )
-    items = [_delivery_shown(each, catalogue) for each in found]
+    items = [delivery_shown(each, catalogue) for each in found]
     return Json(page(items, limit, found[-1].id if found else ""))
 
 
@@ -473,7 +300,7 @@ async def read(
         made = await find_attempts(connection, delivery)
     if kept is None or not _sight(catalogue, caller, today)(kept.under):
         raise NotFound()
-    return Json(_delivery_shown(kept, catalogue) | {"history": [_attempt_shown(each) for each in made]})
+    return Json(delivery_shown(kept, catalogue) | {"history": [attempt_shown(each) for each in made]})
 
 
 @router.post(
@@ -495,7 +322,7 @@ async def retry(
     """
     sees = _sight(catalogue, caller, today)
     kept = await retry_delivery(gateway.engine, delivery, sees, _reason(body))
-    return Json(_delivery_shown(kept, catalogue))
+    return Json(delivery_shown(kept, catalogue))
 
 
 @router.post(
@@ -517,4 +344,4 @@ async def cancel(
     """
     sees = _sight(catalogue, caller, today)
     kept = await give_up_delivery(gateway.engine, delivery, sees, _reason(body))
-    return Json(_delivery_shown(kept, catalogue))
+    return Json(delivery_shown(kept, catalogue))

@@ -21,7 +21,6 @@ from gateway.api.shapes import (
     FullReport,
     History,
     Reason,
-    Rejection,
     ReportAnswer,
     ReportPage,
     Validation,

@@ -176,22 +176,6 @@ class Problem(BaseModel):
 class Rejection(Problem):
     """A report refused by its form: it is kept with every finding, and never counted."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "urn:report-gateway:problem:report-rejected",
-                    "title": "Báo cáo bị từ chối",
-                    "status": 422,
-                    "report": _REPORT,
-                    "revision": None,
-                    "sha256": _SHA,
-                    "findings": [FINDING],
-                }
-            ]
-        }
-    )
-
     report: UUID
     revision: None
     sha256: str
@@ -276,6 +260,32 @@ _EXAMPLES: dict[int, list[GatewayError]] = {
     422: [errors.InvalidCatalogue(), errors.IdempotencyKeyReused()],
     500: [errors.InternalError()],
     503: [errors.Unavailable(retry_after=2)],
+}
+
+
+_REJECTED = {
+    "type": "urn:report-gateway:problem:report-rejected",
+    "title": "Báo cáo bị từ chối",
+    "status": 422,
+    "report": _REPORT,
+    "revision": None,
+    "sha256": _SHA,
+    "findings": [FINDING],
+}
+REJECTED: dict[str, Any] = {
+    "model": Rejection,
+    "description": "Refused by the form, with every finding at once (kept, not counted); or an idempotency key reused.",
+    "content": {
+        PROBLEM: {
+            "examples": {
+                "report-rejected": {"summary": "A total that is off by one", "value": _REJECTED},
+                "idempotency-key-reused": {
+                    "summary": errors.IdempotencyKeyReused.__doc__,
+                    "value": problem(errors.IdempotencyKeyReused(), "vi"),
+                },
+            }
+        }
+    },
 }
 
 

@@ -6,7 +6,7 @@ from urllib.parse import unquote_plus
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from gateway.access.scopes import Scope
 from gateway.access.secrets import matches
@@ -32,6 +32,12 @@ class TokenAnswer(BaseModel):
 
 class TokenError(BaseModel):
     """A refusal (RFC 6749, 5.2)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"error": "invalid_client", "error_description": "unknown client or wrong secret"}]
+        }
+    )
 
     error: str
     error_description: str | None = None

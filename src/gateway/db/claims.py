@@ -57,8 +57,9 @@ class NewAttempt:
 
 # Claims of one connector take turns. A snapshot is taken before a statement waits for locks, so a single
 # statement could judge the order of a key by what was true before a retry of an earlier delivery committed.
+# A worker that stalls between the two statements loses its turn.
 _TAKE_TURN = """
-SELECT id FROM connectors c
+SELECT id, set_config('idle_in_transaction_session_timeout', '5s', true) FROM connectors c
  WHERE removed_at IS NULL AND paused_at IS NULL
    AND EXISTS (SELECT FROM deliveries d WHERE d.connector_id = c.id AND d.state IN ('pending', 'sending')
                                           AND d.due_at <= now())

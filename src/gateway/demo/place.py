@@ -13,7 +13,7 @@ from gateway.demo.errors import DemoError
 _LOCK = "demo.lock"
 """Also what a directory of ours is recognised by. Held by the demonstration and its children: a child that
 outlived a killed demonstration keeps the next one out."""
-_OURS = {_LOCK, "postgresql", "keys", "logs", "jwks.json"}
+_OURS = {_LOCK, "postgresql", "keys", "logs", "jwks.json", "report.json", "changed.json"}
 
 
 @contextmanager
@@ -23,20 +23,29 @@ def fresh(directory: Path) -> Iterator[TextIO]:
     Raises ``DemoError`` where it holds anything but an earlier demonstration, or one that still runs.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        found = {file.name for file in directory.iterdir()}
-        if found and (_LOCK not in found or not found <= _OURS):
-            others = ", ".join(sorted(found - _OURS)) or "other files"
-            raise DemoError(f"{directory} is not an earlier demonstration's alone ({others}): nothing was touched.")
-        with (directory / _LOCK).open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DemoError(f"a demonstration, or a process it left, still runs in {directory}.") from None
-            _empty(directory, found - {_LOCK})
-            yield lock
+        lock = _cleared(directory)
     except OSError as error:
         raise DemoError(f"{directory} cannot be used: {error}") from error
+    with lock:
+        yield lock
+
+
+def _cleared(directory: Path) -> TextIO:
+    directory.mkdir(parents=True, exist_ok=True)
+    found = {file.name for file in directory.iterdir()}
+    if found and (_LOCK not in found or not found <= _OURS):
+        others = ", ".join(sorted(found - _OURS)) or "files of unknown origin"
+        raise DemoError(f"{directory} holds more than an earlier demonstration ({others}): nothing was touched.")
+    lock = (directory / _LOCK).open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _empty(directory, found - {_LOCK})
+    except BaseException as error:
+        lock.close()
+        if isinstance(error, BlockingIOError):
+            raise DemoError(f"a demonstration, or a process it left, still runs in {directory}.") from None
+        raise
+    return lock
 
 
 def _empty(directory: Path, names: set[str]) -> None:

@@ -6,8 +6,8 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Awaitable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -58,11 +58,28 @@ class Processes:
 
     async def output(self, *arguments: str) -> str:
         """Run ``gateway`` to its end and give what it printed. Raises ``DemoError`` when it fails."""
-        process = await self._gateway(arguments, PIPE, PIPE)
-        printed, complaint = await process.communicate()
+        async with self._brief(arguments) as process:
+            printed, complaint = await process.communicate()
         if process.returncode:
             raise DemoError(f"'gateway {' '.join(arguments)}' failed:\n{complaint.decode(errors='replace')}")
         return printed.decode()
+
+    async def succeeds(self, *arguments: str) -> bool:
+        """Run ``gateway`` to its end; whether it succeeded."""
+        async with self._brief(arguments) as process:
+            await process.communicate()
+        return process.returncode == 0
+
+    @asynccontextmanager
+    async def _brief(self, arguments: tuple[str, ...]) -> AsyncIterator[Process]:
+        """A command that ends by itself, and is not left behind when nobody waits for it any more."""
+        process = await self._gateway(arguments, PIPE, PIPE)
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
     async def _gateway(self, arguments: tuple[str, ...], out: int, complaints: int) -> Process:
         # A session of its own: Ctrl-C in the terminal is for the demonstration, which then stops them in order.

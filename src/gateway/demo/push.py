@@ -48,6 +48,7 @@ async def push_quarter(stage: Stage, batches: Sequence[Sequence[Report]]) -> flo
                 await _begin_outage(stage)
             if place == death_at:
                 await _has_misbehaved(stage)
+                stage.show.say("  The national system is back; what it hung up on is tried again in 5 s, then 30 s, …")
                 await _misbehave(stage, "stall", STALLED)
             started = time.monotonic()
             warnings += await _push(stage, batch)
@@ -56,9 +57,9 @@ async def push_quarter(stage: Stage, batches: Sequence[Sequence[Report]]) -> flo
             bar.at(done)
             if place == death_at:
                 await _kill_worker(stage)
-    _tell(stage, [report for batch in batches for report in batch], total / seconds, warnings)
     pid = await stage.processes.start("worker", "worker")
-    stage.show.done(f"A new worker (pid {pid}) takes over what the killed one left.")
+    stage.show.done(f"A new worker (pid {pid}) starts, and takes over what the killed one left.")
+    _tell(stage, [report for batch in batches for report in batch], total / seconds, warnings)
     return total / seconds
 
 
@@ -96,7 +97,7 @@ def _tell(stage: Stage, reports: Sequence[Report], rate: float, warnings: Counte
         rows.append((title, number(len(found)), number(len(sectors)), number(dossiers)))
     stage.show.table(("Who reported", "#reports", "#rows", "#dossiers received"), rows)
     stage.show.done(
-        f"{number(len(reports))} reports accepted, every rule checked, each with a signed receipt: {rate:,.0f} a second."
+        f"{number(len(reports))} reports accepted, all rules checked, each with a signed receipt: {rate:,.0f} a second."
     )
     if warnings["R6"]:
         stage.show.say(
@@ -123,7 +124,7 @@ async def _has_misbehaved(stage: Stage) -> None:
 async def _begin_outage(stage: Stage) -> None:
     await _misbehave(stage, "drop", DROPPED)
     stage.show.trouble(
-        f"Upstream outage: the national system hangs up on the next {DROPPED} deliveries. Pushing goes on."
+        f"Upstream outage: the national system hangs up on the next {DROPPED} deliveries. Pushing is not held up."
     )
 
 
@@ -131,6 +132,6 @@ async def _kill_worker(stage: Stage) -> None:
     await _has_misbehaved(stage)
     pid = await stage.processes.kill("worker")
     stage.show.trouble(
-        f"kill -9 of the worker (pid {pid}) while {STALLED} deliveries had arrived and were not yet acknowledged. "
-        "Pushing goes on."
+        f"kill -9 of the worker (pid {pid}), with {STALLED} deliveries arrived but not acknowledged. "
+        "Pushing is not held up."
     )

@@ -18,7 +18,7 @@ from gateway.demo.push import push_quarter, tell_quarter
 from gateway.demo.show import Show
 from gateway.demo.stage import Stage
 from gateway.demo.start import Addresses, staged, start
-from gateway.demo.tell import tell_correction, tell_duplicate, tell_late, tell_return, tell_wrong
+from gateway.demo.tell import tell_correction, tell_duplicate, tell_late, tell_receipt, tell_return, tell_wrong
 from gateway.settings import Settings
 
 PROVINCES = 34
@@ -38,7 +38,7 @@ async def run_demo(settings: Settings, once: bool, provinces: int, console: Cons
     with fresh(own.data_dir) as lock, database(own) as engine:
         async with Processes(own.data_dir / "logs", addresses.environment(own), lock.fileno()) as processes:
             accounts = await start(show, own, engine, processes, addresses)
-            async with staged(show, processes, accounts, addresses) as stage:
+            async with staged(show, own, processes, accounts, addresses) as stage:
                 outcome = await processes.during(_perform(stage, provinces))
             good = conclude(show, outcome, time.monotonic() - started)
             if not once:
@@ -62,13 +62,14 @@ async def _perform(stage: Stage, provinces: int) -> Outcome:
     rate = await push_quarter(stage, batches)
     communes = [report for report in batches[0] if report.level == "commune"]
     await tell_late(stage)
-    await tell_wrong(stage)
+    await tell_receipt(stage, *await tell_wrong(stage))
     await tell_duplicate(stage, communes[0])
     await tell_correction(stage, communes[1])
     await tell_return(stage, communes[2])
-    await check_deliveries(stage)
+    delivery_rate = await check_deliveries(stage)
     compared = await check_figures(stage)
-    return Outcome(stage.quarters, sum(map(len, batches)), rate, len(stage.owed), compared, stage.faults)
+    reports = sum(map(len, batches))
+    return Outcome(stage.quarters, reports, rate, len(stage.owed), delivery_rate, compared, stage.faults)
 
 
 async def _serve(processes: Processes) -> None:

@@ -1,12 +1,14 @@
 """What the steps of the demonstration share."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from gateway.demo.errors import DemoError
 from gateway.demo.figures import FORM, Report
-from gateway.demo.ledger import Figures, Ledger
+from gateway.demo.ledger import INDICATORS, Figures, Ledger
 from gateway.demo.processes import Processes
 from gateway.demo.quarters import Quarters
 from gateway.demo.remote import expect
@@ -20,6 +22,7 @@ Notice = tuple[str, str]
 class Stage:
     """The processes, a connection for each of the systems that take part, and the demonstration's own count."""
 
+    directory: Path
     show: Show
     processes: Processes
     quarters: Quarters
@@ -59,6 +62,9 @@ class Stage:
         return answer
 
 
-def keyed(rows: list[dict[str, Any]], *names: str) -> dict[str, Figures]:
-    """Rows of an aggregate by what they are about."""
-    return {" ".join(str(row.pop(name)) for name in names): row for row in rows}
+def keyed(rows: list[dict[str, Any]], by: str | None = None) -> dict[str, Figures]:
+    """Rows of an aggregate by what they are about. Raises ``DemoError`` when two are about the same."""
+    found = {row[by] if by else "": {name: row[name] for name in INDICATORS} for row in rows}
+    if len(found) != len(rows):
+        raise DemoError(f"an aggregate by {by} has {len(rows)} rows about {len(found)} things.")
+    return dict(found)

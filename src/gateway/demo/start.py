@@ -63,23 +63,21 @@ async def start(
     show.step("Khởi động", "Everything starts")
     await prepare(engine, own)
     show.done(f"PostgreSQL 18, migrated, with the bundled forms, code lists and agencies, in {own.data_dir}")
-    commands = {
-        "api": ("serve", "--no-worker"),
-        "worker": ("worker",),
-        "sandbox": ("sandbox", "--port", str(addresses.sandbox_port)),
+    pids = {
+        "api": await processes.start("api", "serve", "--no-worker"),
+        "worker": await processes.start("worker", "worker"),
+        "sandbox": await processes.start("sandbox", "sandbox", "--port", str(addresses.sandbox_port)),
     }
-    pids = {name: await processes.start(name, *command) for name, command in commands.items()}
     accounts = {name: await _account(engine, name, scopes) for name, scopes in _SCOPES.items()}
     await engine.dispose()
     accounts[CAPITAL] = await processes.during(_account_by_command(processes))
     await processes.during(_all_ready(addresses))
-    titles = {"api": "API", "worker": "worker", "sandbox": "national system (a sandbox)"}
-    listening = {"api": addresses.api, "sandbox": addresses.sandbox}
     show.table(
-        ("Process", "#pid", "Command", "Address"),
+        ("Process", "#pid", "Address"),
         [
-            (titles[name], str(pid), " ".join(("gateway", *commands[name])), listening.get(name, "–"))
-            for name, pid in pids.items()
+            ("gateway serve --no-worker", str(pids["api"]), addresses.api),
+            ("gateway worker", str(pids["worker"]), "–"),
+            ("gateway sandbox: the national system", str(pids["sandbox"]), addresses.sandbox),
         ],
     )
     show.done(
@@ -108,7 +106,7 @@ async def _all_ready(addresses: Addresses) -> None:
 
 @asynccontextmanager
 async def staged(
-    show: Show, processes: Processes, accounts: dict[str, Account], addresses: Addresses
+    show: Show, own: Settings, processes: Processes, accounts: dict[str, Account], addresses: Addresses
 ) -> AsyncIterator[Stage]:
     """Connections for each of the systems, with the sandbox connected as the gateway's upstream."""
     async with AsyncExitStack() as stack:
@@ -117,7 +115,8 @@ async def staged(
             await stack.enter_async_context(signed_in(addresses.api, accounts[name])) for name in names
         ]
         sandbox = await stack.enter_async_context(connection(addresses.sandbox))
-        stage = Stage(show, processes, quarters_at(datetime.now(UTC)), local, hanoi, national, operator, sandbox)
+        quarters = quarters_at(datetime.now(UTC))
+        stage = Stage(own.data_dir, show, processes, quarters, local, hanoi, national, operator, sandbox)
         document = {
             "kind": "http_json",
             "url": f"{addresses.sandbox}/reports",

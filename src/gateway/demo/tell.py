@@ -1,7 +1,8 @@
 """The story of single reports: late, wrong and mended, repeated, corrected, returned."""
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from gateway.demo.remote import expect
 from gateway.demo.show import number
 from gateway.demo.stage import Stage
 
+_TOTALS = ("received_total", "resolved_total", "pending_total")
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -26,13 +28,14 @@ async def tell_late(stage: Stage) -> None:
     stage.accept(report, answer)
     stage.require(answer["late"] is True, f"the late report says late: {answer['late']}")
     show.say(f"{report.name} sends the report for {earlier.code} only now; it was due on {earlier.deadline:%d/%m/%Y}.")
-    show.done(
-        f"201: accepted, revision {answer['revision']}, [bold]late: {answer['late']}[/]. It counts, and stays marked."
-    )
+    show.done(f"201: accepted, revision {answer['revision']}, [bold]late: true[/]. It counts, and stays marked.")
 
 
-async def tell_wrong(stage: Stage) -> None:
-    """A wrong report is answered with everything that is wrong; mended, it is taken, once however often it is sent."""
+async def tell_wrong(stage: Stage) -> tuple[bytes, str]:
+    """A wrong report is answered with everything that is wrong; mended, it is taken, once however often it is sent.
+
+    Gives the bytes that were taken, and the receipt for them.
+    """
     show = stage.show
     show.step("Báo cáo sai, và sửa", "A wrong report, and its fix")
     right = a_row("LAND", online=10_362, offline=0, carried=0, late=12, early=7_400, pending=25, overdue=0)
@@ -42,30 +45,21 @@ async def tell_wrong(stage: Stage) -> None:
     refusal = (await _push(stage, 422, report.body())).json()
     _show_findings(stage, refusal)
     await _require_unchanged(stage)
-    await _push_mended(stage, replace(report, rows=[right]))
+    return await _push_mended(stage, replace(report, rows=[right]))
 
 
 def _show_findings(stage: Stage, refusal: dict[str, Any]) -> None:
     findings = {each["rule"]: each for each in refusal["findings"]}
-    stage.show.trouble(f"422: refused, with [bold]all {len(refusal['findings'])} findings in one answer[/]:")
-    stage.show.table(
-        ("Rule", "Severity", "Where", "#expected", "#actual", "#difference", "Message"),
-        [
-            (
-                rule,
-                each["severity"],
-                each["pointer"],
-                each["expected"],
-                each["actual"],
-                each["difference"],
-                each["message"],
-            )
-            for rule, each in findings.items()
-        ],
+    stage.show.trouble(
+        f"422: refused, with [bold]all {len(refusal['findings'])} findings in one answer[/] (in Vietnamese or English):"
     )
+    columns = ("rule", "severity", "pointer", "#expected", "#actual", "#difference")
+    names = [column.removeprefix("#") for column in columns]
+    stage.show.table(columns, [[each[name] for name in names] for each in findings.values()])
+    stage.show.say(*(f"[bold]{rule}[/] {each['message']}" for rule, each in findings.items()), "")
     found = {rule: each["difference"] for rule, each in findings.items()}
     stage.require(found == {"R1": "-1", "R4": "-1", "R6": "-25"}, f"the wrong report's findings are {found}")
-    stage.show.say("  Rejected reports are kept with their findings and never counted.")
+    stage.show.say("R6 may be explained; R1 and R4 must be mended. What was refused is kept, and never counted.")
 
 
 async def _require_unchanged(stage: Stage) -> None:
@@ -74,7 +68,7 @@ async def _require_unchanged(stage: Stage) -> None:
     stage.require(reports == stage.ledger.reports(stage.quarters.current.code), f"{reports} reports are counted")
 
 
-async def _push_mended(stage: Stage, report: Report) -> None:
+async def _push_mended(stage: Stage, report: Report) -> tuple[bytes, str]:
     show = stage.show
     explanation = {
         "rule": "R6",
@@ -86,7 +80,7 @@ async def _push_mended(stage: Stage, report: Report) -> None:
     first = await _push(stage, 201, body, key)
     stage.accept(report, first.json())
     show.done(
-        f"201: accepted, revision {first.json()['revision']}: (3) is 10,362 now, and the 25 dossiers of R6 are explained."
+        f"201: accepted, revision {first.json()['revision']}. (3) is 10,362 now; the 25 dossiers of R6 are explained."
     )
     show.say(
         "", f"The answer got lost on the way? Sent again with the same Idempotency-Key ({key['Idempotency-Key']}):"
@@ -95,6 +89,29 @@ async def _push_mended(stage: Stage, report: Report) -> None:
     is_same = again.content == first.content and again.headers.get("idempotent-replayed") == "true"
     stage.require(is_same, "the repeated answer is not the first one")
     show.done(f"201 again, byte for byte the same {len(again.content):,} bytes, with Idempotent-Replayed: true.")
+    return body, first.json()["receipt"]
+
+
+async def tell_receipt(stage: Stage, body: bytes, receipt: str) -> None:
+    """The receipt is proof, to anybody with the public key alone, of exactly these bytes."""
+    show, processes = stage.show, stage.processes
+    show.step("Biên nhận", "The receipt is proof")
+    keys, sent, changed = (stage.directory / name for name in ("jwks.json", "report.json", "changed.json"))
+    keys.write_bytes((await expect(200, stage.hanoi.get("/.well-known/jwks.json"))).content)
+    sent.write_bytes(body)
+    changed.write_bytes(body.replace(b"10362", b"10363", 1))
+    show.say("Offline, with the public keys alone: gateway verify RECEIPT --keys jwks.json --payload report.json")
+    genuine, other = await asyncio.gather(
+        *(
+            processes.succeeds("verify", receipt, "--keys", str(keys), "--payload", str(file))
+            for file in (sent, changed)
+        )
+    )
+    stage.require(genuine, "the receipt of the report was not verified")
+    stage.require(not other, "the receipt was verified for other bytes")
+    show.done(
+        f"Genuine, for exactly these {len(body)} bytes; for the same bytes with one digit changed, it is refused."
+    )
 
 
 async def tell_duplicate(stage: Stage, report: Report) -> None:
@@ -111,10 +128,12 @@ async def tell_correction(stage: Stage, report: Report) -> None:
     """A correction replaces what it corrects at once, and both are kept."""
     show = stage.show
     show.step("Đính chính", "A correction of an accepted report")
-    show.say(f"{report.name} has forgotten 120 civil status dossiers. A plain second report is a conflict (409);")
+    show.say(
+        f"{report.name} has forgotten 120 civil status dossiers. A plain second report is a conflict (409); "
+        "with “corrects” and a reason it becomes the next revision:"
+    )
     corrected = _with_more_online(report, "CIVIL_STATUS", 120)
     await _push(stage, 409, corrected.body())
-    show.say("with “corrects” and a reason it becomes the next revision:")
     before = await _of_hanoi(stage)
     answer = await _correct(stage, corrected, "Bổ sung 120 hồ sơ hộ tịch tiếp nhận trực tuyến bị bỏ sót.")
     await _show_effect(stage, before)
@@ -136,11 +155,11 @@ async def tell_return(stage: Stage, report: Report) -> None:
     stage.owed[first, "returned"] = ""
     show.say(f"The national level returns the report of {report.name}: “{reason}”")
     stage.require(answer["status"] == "returned", f"the returned report is {answer['status']}")
-    await _show_effect(stage, before)
+    await _show_effect(stage, before, _TOTALS)
     before = await _of_hanoi(stage)
     await _correct(stage, _with_more_online(report, "AUTHENTICATION", 7), "Đã kiểm tra, bổ sung 7 hồ sơ chứng thực.")
     show.say("The commune checks, corrects by 7 and sends again; from then on it counts:")
-    await _show_effect(stage, before)
+    await _show_effect(stage, before, _TOTALS)
 
 
 def _with_more_online(report: Report, sector: str, more: int) -> Report:
@@ -176,11 +195,11 @@ async def _of_hanoi(stage: Stage) -> dict[str, int]:
     return {name: row[name] for name in INDICATORS}
 
 
-async def _show_effect(stage: Stage, before: dict[str, int]) -> None:
-    """Which of Ha Noi's figures have moved, next to what they should be."""
+async def _show_effect(stage: Stage, before: dict[str, int], shown: Collection[str] = tuple(INDICATORS)) -> None:
+    """Which of Ha Noi's figures have moved, next to what they should be; all are checked, shown or not."""
     after = await _of_hanoi(stage)
     expected = stage.ledger.sums(stage.quarters.current.code, top=CAPITAL)[""]
-    moved = [name for name in INDICATORS if before[name] != after[name]]
+    moved = [name for name in shown if before[name] != after[name]]
     stage.show.table(
         ("Hà Nội, whole province", "#before", "#after", "#change", "#counted here", "#off by"),
         [_effect(name, before[name], after[name], expected[name]) for name in moved],

@@ -7,7 +7,7 @@ all the pushes given. Pushes that arrive while others are being stored wait for 
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -69,12 +69,16 @@ _compress = zstandard.ZstdCompressor(level=3).compress
 
 @dataclass(slots=True)
 class Intake:
-    """The one way in. ``render`` makes the answer's bytes, which are stored with the report."""
+    """The one way in. ``render`` makes the answer's bytes, which are stored with the report.
+
+    ``forward`` is called when there is something new to forward; nothing depends on it but speed.
+    """
 
     engine: AsyncEngine
     catalogues: Catalogues
     render: Render
     sign: Sign
+    forward: Callable[[], None] = lambda: None
     turns: int = 2
     _waiting: list[tuple[Push, asyncio.Future[Reply]]] = field(default_factory=list)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
@@ -142,13 +146,13 @@ class Intake:
         ]
         new = [each for each in decisions if isinstance(each, Stored)]
         if new:
+            deliveries = [delivery for each in new for delivery in _deliveries(each, catalogue)]
+            reports = [_report(each, catalogue) for each in new]
             await store(
-                connection,
-                catalogue.revision,
-                [_report(each, catalogue) for each in new],
-                [delivery for each in new for delivery in _deliveries(each, catalogue)],
-                [key for each in new for key in _keys(each)],
+                connection, catalogue.revision, reports, deliveries, [key for each in new for key in _keys(each)]
             )
+            if deliveries:
+                self.forward()
         return [await self._reply(connection, each, catalogue) for each in decisions]
 
     async def _reply(self, connection: Any, decision: Decision, catalogue: Catalogue) -> Reply:

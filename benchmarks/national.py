@@ -1,0 +1,109 @@
+"""The national aggregate over the HTTP API, over the plainest SQL that gives the same figures."""
+
+import io
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from uuid_utils.compat import uuid7
+
+from benchmarks.outcome import Comparison
+from benchmarks.processes import Bench
+from benchmarks.reports import FIGURES, agencies, rows
+from gateway.domain.period import parse_period
+
+AGENCIES, SECTORS = 3355, 30
+_FORM, _PERIOD = "BENCH_11", "2025-W40"
+"""A week that nothing else is reported for."""
+
+_SUMS = ", ".join(f"sum(r.figures[{place}])" for place in range(1, FIGURES + 1))
+_FROM = """
+  FROM report_rows r JOIN reports h ON h.id = r.report_id JOIN forms f ON f.id = h.form_id
+       JOIN agencies a ON a.id = h.agency_id
+ WHERE f.code = $1 AND h.period = $2 AND h.status = 'accepted'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    name: str
+    by: str
+    sql: str
+    aim: str = ""
+
+
+_QUESTIONS = (
+    _Question(
+        "whole country", "", f"SELECT {_SUMS}{_FROM.replace('JOIN agencies a ON a.id = h.agency_id', '')}", "≤ 1.5"
+    ),
+    _Question("by sector", "sector", f"SELECT r.codes[1], {_SUMS}{_FROM} GROUP BY 1 ORDER BY 1", "≤ 1.5"),
+    _Question("by ministry and province", "agency", f"SELECT split_part(a.code, '.', 1), {_SUMS}{_FROM} GROUP BY 1"),
+)
+
+
+async def _load(bench: Bench) -> None:
+    """The country's reports, copied into the gateway's own tables as if they had been received."""
+    heads, figures = [], []
+    period = parse_period(_PERIOD)
+    async with bench.connected() as connection:
+        ids = dict(await connection.fetch("SELECT code, id FROM agencies"))
+        form = await connection.fetchval("SELECT id FROM forms WHERE code = $1", _FORM)
+        for variant, agency in enumerate(agencies()[:AGENCIES]):
+            number, report = ids[agency], uuid7()
+            heads.append(
+                f"{report}\t{number}\t{form}\t1\t{_PERIOD}\t{period.start}\t{period.end}\town\t1\taccepted\t{uuid7()}"
+                "\t2025-10-01T00:00:00Z\t\\\\x00\t[]\t[]\t-\n"
+            )
+            head = f"{period.end.year}\t{number}\t{report}"
+            figures += [f"{head}\t{place}\t{row.copy}\n" for place, row in enumerate(rows(SECTORS, variant))]
+        await connection.copy_to_table("reports", source=_file(heads), columns=_HEAD)
+        await connection.copy_to_table("report_rows", source=_file(figures), columns=_ROW)
+        await connection.execute("ANALYZE reports")
+        await connection.execute("ANALYZE report_rows")
+
+
+def _file(lines: list[str]) -> io.BytesIO:
+    return io.BytesIO("".join(lines).encode())
+
+
+_HEAD = (
+    "id agency_id form_id form_version period period_start period_end kind revision status client_id"
+    " received_at sha256 findings explanations receipt"
+).split()
+_ROW = ["year", "agency_id", "report_id", "number", "codes", "figures"]
+
+
+async def _ask(client: httpx.AsyncClient, by: str) -> tuple[float, dict[str, Any]]:
+    parameters = {"form": _FORM, "period": _PERIOD} | ({"by": by} if by else {})
+    began = time.perf_counter()
+    answer = await client.get("/v1/aggregates", params=parameters)
+    milliseconds = 1000 * (time.perf_counter() - began)
+    return milliseconds, json.loads(answer.raise_for_status().content)
+
+
+async def national_aggregate(bench: Bench, rounds: int) -> list[Comparison]:
+    """The same sums asked of the API and of PostgreSQL in turns; what they give is compared, too."""
+    await _load(bench)
+    found = []
+    async with bench.connected() as connection, bench.client() as client:
+        for question in _QUESTIONS:
+            pairs = []
+            for _ in range(rounds + 1):
+                began = time.perf_counter()
+                bare = await connection.fetch(question.sql, _FORM, _PERIOD)
+                milliseconds = 1000 * (time.perf_counter() - began)
+                ours, answer = await _ask(client, question.by)
+                _require_equal(bare, answer["rows"])
+                pairs.append((milliseconds, ours))
+            name = f"GET /v1/aggregates, {question.name}"
+            found.append(Comparison(name, "ms", pairs[1:], question.aim))
+    return found
+
+
+def _require_equal(bare: list[Any], ours: list[dict[str, Any]]) -> None:
+    expected = sorted([int(value) for value in row[-FIGURES:]] for row in map(tuple, bare))
+    given = sorted(list(row.values())[-FIGURES:] for row in ours if row.get("own") is not True or row["received_total"])
+    if given != expected:
+        raise RuntimeError(f"the aggregate differs from the plain sum: {given[:2]} instead of {expected[:2]}")

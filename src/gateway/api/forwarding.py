@@ -1,0 +1,197 @@
+"""What connectors and deliveries look like to operators: shapes with examples, and how the kept ones are shown."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.db.deliveries import KeptAttempt, KeptDelivery
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.delivery import DeliveryState, Event, OutcomeClass
+from gateway.domain.document import Document
+from gateway.domain.report import ReportKind
+from gateway.domain.upstream import What
+
+_UPSTREAM: dict[str, Any] = {
+    "name": "national",
+    "kind": "http_json",
+    "url": "https://upstream.example/reports",
+    "forms": None,
+    "under": None,
+    "what": "own",
+    "from": "2026-01-01",
+    "concurrency": 8,
+    "rate": None,
+    "allow_private_addresses": False,
+}
+GIVEN = _UPSTREAM | {"credentials": {"bearer": "…", "signing_secret": "whsec_…"}}
+_SHOWN = _UPSTREAM | {"paused": False, "has_credentials": True, "made_at": "2026-09-01T02:00:00.000000Z"}
+_DELIVERY: dict[str, Any] = {
+    "id": "01998a3e-6a01-7b10-8d55-02c4e6a8b1f3",
+    "connector": "national",
+    "report": "01998a3e-5f10-7c4e-9b1a-3d5f7a9c1e20",
+    "event": "accepted",
+    "state": "pending",
+    "agency": "H26.18",
+    "form": "TTHC_06A",
+    "period": "2026-Q3",
+    "kind": "own",
+    "made_at": "2026-09-20T02:15:08.114200Z",
+    "due_at": "2026-09-20T02:15:14.020100Z",
+    "attempts": 1,
+    "finished_at": None,
+    "outcome": "the upstream could not take it now: it answered 503",
+}
+_ATTEMPT: dict[str, Any] = {
+    "number": 1,
+    "started_at": "2026-09-20T02:15:08.410000Z",
+    "finished_at": "2026-09-20T02:15:08.612000Z",
+    "outcome": "unreachable",
+    "status": 503,
+    "reason": "the upstream could not take it now: it answered 503",
+    "reply": "Service Unavailable",
+}
+
+
+class ConnectorShape(BaseModel):
+    """An upstream and what of it is forwarded. Credentials are never read back."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_SHOWN]})
+
+    name: str
+    kind: str
+    url: str
+    forms: list[str] | None
+    under: str | None
+    what: What
+    from_: date | None = Field(alias="from")
+    concurrency: int
+    rate: Decimal | None
+    allow_private_addresses: bool
+    paused: bool
+    has_credentials: bool
+    made_at: datetime
+
+
+class ConnectorPage(BaseModel):
+    """A page of connectors, by name."""
+
+    items: list[ConnectorShape]
+    next: str | None
+
+
+class DeliveryShape(BaseModel):
+    """One report on its way to one upstream."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY]})
+
+    id: UUID
+    connector: str
+    report: UUID
+    event: Event
+    state: DeliveryState
+    agency: str
+    form: str
+    period: str
+    kind: ReportKind
+    made_at: datetime
+    due_at: datetime | None = Field(description="When it is tried next; null unless it is pending.")
+    attempts: int
+    finished_at: datetime | None = Field(description="Null while it is pending or being sent.")
+    outcome: str | None = Field(description="What happened to it last, in words.")
+
+
+class AttemptShape(BaseModel):
+    """One attempt: `ambiguous` means that it may have arrived."""
+
+    number: int
+    started_at: datetime
+    finished_at: datetime
+    outcome: OutcomeClass
+    status: int | None = Field(description="The upstream's HTTP status.")
+    reason: str
+    reply: str | None = Field(description="The start of what the upstream answered.")
+
+
+class FullDelivery(DeliveryShape):
+    """A delivery with the attempts made so far, oldest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY | {"history": [_ATTEMPT]}]})
+
+    history: list[AttemptShape]
+
+
+class DeliveryPage(BaseModel):
+    """A page of deliveries, newest first."""
+
+    items: list[DeliveryShape]
+    next: str | None
+
+
+class Retried(BaseModel):
+    """How many deliveries are tried again."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"retried": 3}]})
+
+    retried: int
+
+
+class Grounds(Document):
+    """Why an operator does something; kept with the delivery."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "Trục liên thông đã hoạt động lại."}]})
+
+    reason: str | None = Field(None, max_length=1000)
+
+
+def connector_shown(row: sa.Row[Any]) -> dict[str, object]:
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "url": row.url,
+        "forms": row.forms,
+        "under": row.under,
+        "what": row.what,
+        "from": row.from_day,
+        "concurrency": row.concurrency,
+        "rate": row.rate,
+        "allow_private_addresses": row.allow_private_addresses,
+        "paused": row.paused_at is not None,
+        "has_credentials": row.credentials is not None,
+        "made_at": row.made_at,
+    }
+
+
+def delivery_shown(kept: KeptDelivery, catalogue: Catalogue) -> dict[str, object]:
+    is_open = kept.state in {DeliveryState.pending, DeliveryState.sending}
+    return {
+        "id": kept.id,
+        "connector": kept.connector,
+        "report": kept.report_id,
+        "event": kept.event,
+        "state": kept.state,
+        "agency": catalogue.agencies.codes[kept.agency_id],
+        "form": catalogue.form_codes[kept.form_id],
+        "period": kept.period,
+        "kind": kept.kind,
+        "made_at": kept.made_at,
+        "due_at": kept.due_at if kept.state == DeliveryState.pending else None,
+        "attempts": kept.attempts,
+        "finished_at": None if is_open else kept.finished_at,
+        "outcome": kept.outcome,
+    }
+
+
+def attempt_shown(made: KeptAttempt) -> dict[str, object]:
+    return {
+        "number": made.number,
+        "started_at": made.started_at,
+        "finished_at": made.finished_at,
+        "outcome": made.outcome,
+        "status": made.status,
+        "reason": made.reason,
+        "reply": made.reply,
+    }

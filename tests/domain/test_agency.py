@@ -1,0 +1,228 @@
+"""Agencies: codes and their aliases, versions in time, and the trees they form."""
+
+from datetime import date
+
+import pytest
+from factories import agencies, an_agency
+from pydantic import ValidationError
+
+from gateway.catalog import bundled_agencies
+from gateway.domain.agency import Agencies, Agency, agency_faults, normalise_code, suggest_code
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Agencies:
+    """The agencies shipped with the gateway."""
+    return agencies(*({**each} for each in bundled_agencies()))
+
+
+@pytest.mark.parametrize("code", ["H26", "G01", "H26.18", "H26.00004", "H26.18.A1.Z", "A00." + "1" * 31])
+def test_a_code_follows_decision_20_2020(code: str) -> None:
+    assert Agency.model_validate(an_agency(code=code, parent=None)).code == code
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["h26", "26", "H2", "H266", "H26.", ".H26", "H26..1", "H26.a", "H26 ", "H26\n", "Ｈ26", "A00." + "1" * 32, ""],
+)
+def test_any_other_code_is_refused(code: str) -> None:
+    for place in ("code", "parent", "successor"):
+        with pytest.raises(ValidationError):
+            Agency.model_validate(an_agency(**{place: code}))
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("000-00-24-H40", "000.00.24.H40"),
+        ("H26_18", "H26.18"),
+        ("H26/18", "H26.18"),
+        ("H26 18", "H26.18"),
+        ("  H26.18 ", "H26.18"),
+    ],
+)
+def test_separators_are_normalised(text: str, code: str) -> None:
+    assert normalise_code(text) == code
+
+
+@pytest.mark.parametrize(
+    ("legacy", "code"),
+    [
+        ("000-00-24-H40", "H40.24"),
+        ("000.00.00.H40", "H40"),
+        ("001.02.24.H40", "H40.24.02.001"),
+        ("000.05.24.H40", "H40.24.05"),
+        ("H40.24", None),
+        ("00.00.24.H40", None),
+        ("000.00.24.40", None),
+        ("000.00.24.H40.1", None),
+        ("", None),
+    ],
+)
+def test_a_legacy_code_suggests_the_code_it_may_have_become(legacy: str, code: str | None) -> None:
+    assert suggest_code(legacy) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("H26", "H26"),
+        ("H26-18", "H26.18"),
+        ("000.00.00.H38", "H38"),
+        ("000-00-00-H38", "H38"),
+        ("GSO:01", "H26"),
+        (" GSO:01 ", "H26"),
+        ("GSO:00004", "H26.00004"),
+        ("000.00.00.G13", "G13"),
+        ("000.00.18.H26", None),
+        ("000.00.00.H99", None),
+        ("gso:01", None),
+        ("h26", None),
+        ("H26.99", None),
+        ("", None),
+    ],
+)
+def test_a_name_resolves_to_one_agency_or_none(bundled: Agencies, text: str, code: str | None) -> None:
+    assert bundled.resolve(text) == code
+
+
+def test_an_alias_is_found_whichever_way_its_separators_are_written() -> None:
+    known = agencies(an_agency(parent=None, aliases=["000-00-24-H40", "HN 01"]))
+    for text in ("000-00-24-H40", "000.00.24.H40", "000_00_24_H40", "HN 01", "HN-01"):
+        assert known.resolve(text) == "H26.18.01", text
+
+
+def test_a_closed_province_stands_until_its_last_day(bundled: Agencies) -> None:
+    assert bundled.at("H40", date(2024, 12, 14)) is not None
+    assert bundled.at("H40", date(2025, 6, 30)) is not None
+    assert bundled.at("H40", date(2025, 7, 1)) is None
+    closed = bundled.closed_before("H40", date(2026, 9, 14))
+    assert closed is not None
+    assert closed.successor == "H42"
+    assert bundled.closed_before("H42", date(2026, 9, 14)) is None
+
+
+def test_a_closed_ministry_names_its_successor(bundled: Agencies) -> None:
+    closed = bundled.closed_before("G13", date(2026, 1, 1))
+    assert closed is not None
+    assert closed.successor == "G10"
+
+
+FIRST = an_agency(parent="H26.18", valid_from="2025-01-01")
+MOVED = an_agency(parent="H29.18", valid_from="2026-07-01")
+TREE = (
+    an_agency(code="H26", parent=None, valid_from=None),
+    an_agency(code="H29", parent=None, valid_from=None),
+    an_agency(code="H26.18", parent="H26", valid_from=None),
+    an_agency(code="H29.18", parent="H29", valid_from=None),
+)
+
+
+@pytest.mark.parametrize(
+    ("day", "parent"),
+    [
+        (date(2024, 12, 31), None),
+        (date(2025, 1, 1), "H26.18"),
+        (date(2026, 6, 30), "H26.18"),
+        (date(2026, 7, 1), "H29.18"),
+        (date(2099, 1, 1), "H29.18"),
+    ],
+)
+def test_the_version_of_a_day_is_the_last_begun_by_then(day: date, parent: str | None) -> None:
+    found = agencies(*TREE, MOVED, FIRST).at("H26.18.01", day)
+    assert (found.parent if found else None) == parent
+
+
+def test_a_version_that_ended_does_not_bring_back_the_one_before_it() -> None:
+    known = agencies(an_agency(parent=None, valid_from=None), an_agency(parent=None, valid_to="2026-06-30"))
+    assert known.at("H26.18.01", date(2026, 6, 30)) is not None
+    assert known.at("H26.18.01", date(2026, 7, 1)) is None
+
+
+def test_a_subtree_follows_parents_and_not_the_text_of_codes() -> None:
+    known = agencies(*TREE, FIRST, MOVED)
+    before, after = known.on(date(2026, 6, 30)), known.on(date(2026, 7, 1))
+    assert sorted(before.subtree("H26")) == ["H26", "H26.18", "H26.18.01"]
+    assert sorted(after.subtree("H26")) == ["H26", "H26.18"]
+    assert sorted(after.subtree("H29")) == ["H26.18.01", "H29", "H29.18"]
+    assert before.covers("H26", "H26.18.01")
+    assert not after.covers("H26", "H26.18.01")
+    assert after.covers("H26.18.01", "H26.18.01")
+    assert not after.covers("H26.18.01", "H29")
+
+
+def test_a_branch_is_the_child_an_agency_stands_in() -> None:
+    tree = agencies(*TREE, FIRST).on(date(2026, 1, 1))
+    assert tree.branch_of("H26.18.01", "H26") == "H26.18"
+    assert tree.branch_of("H26.18.01", None) == "H26"
+    assert tree.branch_of("H26.18", "H26") == "H26.18"
+
+
+def faults(*documents: dict[str, object]) -> list[str]:
+    """The codes of agencies that are faulty when taken together."""
+    return [code for code, _ in agency_faults(agencies(*documents).versions)]
+
+
+def test_the_bundled_agencies_fit_together(bundled: Agencies) -> None:
+    assert agency_faults(bundled.versions) == []
+
+
+def test_parents_successors_and_aliases_are_checked_all_at_once() -> None:
+    assert sorted(
+        faults(
+            *TREE,
+            an_agency(code="H26.18.01", parent="H26.99"),
+            an_agency(code="H26.18.02", successor="H26.98"),
+            an_agency(code="H26.18.03", aliases=["X"]),
+            an_agency(code="H26.18.04", aliases=["X"]),
+            an_agency(code="H26.18.05", aliases=["H29"]),
+        )
+    ) == ["H26.18.01", "H26.18.02", "H26.18.04", "H26.18.05"]
+
+
+def test_an_alias_may_stay_through_the_versions_of_one_agency() -> None:
+    assert faults(*TREE, {**FIRST, "aliases": ["X"]}, {**MOVED, "aliases": ["X"]}) == []
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        [("H26.18.01", "H26.18.01", None, None)],
+        [("H26.18.01", "H26.18.02", None, None), ("H26.18.02", "H26.18.01", None, None)],
+        [
+            ("H26.18.01", "H26.18.02", None, None),
+            ("H26.18.02", "H26.18", None, None),
+            ("H26.18.02", "H26.18.01", "2030-01-01", None),
+        ],
+        [
+            ("H26.18.01", "H26.18.02", None, "2026-06-30"),
+            ("H26.18.02", "H26.18", None, None),
+            ("H26.18.02", "H26.18.01", "2026-07-01", None),
+        ],
+        [
+            ("H26.18.01", "H26.18.02", "2030-01-01", None),
+            ("H26.18.02", "H26.18.01", None, "2029-12-31"),
+        ],
+    ],
+    ids=["itself", "two", "from a later day", "through a closed agency", "through one that has not begun"],
+)
+def test_a_cycle_is_a_fault_on_whatever_day_it_closes(
+    ring: list[tuple[str, str, str | None, str | None]],
+) -> None:
+    documents = [
+        an_agency(code=code, parent=parent, valid_from=begin, valid_to=end) for code, parent, begin, end in ring
+    ]
+    assert len(faults(*TREE, *documents)) == 1
+
+
+def test_a_tree_that_turns_round_on_one_day_is_no_cycle() -> None:
+    assert (
+        faults(
+            *TREE,
+            an_agency(code="H26.18.01", parent="H26.18", valid_from=None),
+            an_agency(code="H26.18.02", parent="H26.18.01", valid_from=None),
+            an_agency(code="H26.18.01", parent="H26.18.02", valid_from="2026-07-01"),
+            an_agency(code="H26.18.02", parent="H26.18", valid_from="2026-07-01"),
+        )
+        == []
+    )
