@@ -10,7 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from factories import a_balanced_row, a_report, a_row, body, ndjson
+from gateway.api.deps import Gateway
 from gateway_under_test import (
     NOTHING,
     NewClient,
@@ -23,9 +26,6 @@ from gateway_under_test import (
     rules,
     shown,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from gateway.api.deps import Gateway
 
 Lines = list[dict[str, Any]]
 

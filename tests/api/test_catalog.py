@@ -3,8 +3,11 @@
 import asyncio
 import csv
 import io
+
 import httpx
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from factories import (
     a_breakdown,
     a_codelist,
@@ -16,6 +19,8 @@ from factories import (
     an_indicator,
     body,
 )
+from gateway.domain.agency import agency_faults
+from gateway.flow.load import Catalogues
 from gateway_under_test import (
     NewClient,
     accepted,
@@ -28,10 +33,6 @@ from gateway_under_test import (
     stalled_intake,
     until_waiting,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from gateway.domain.agency import agency_faults
-from gateway.flow.load import Catalogues
 
 EDITOR = ("catalog:write", "reports:write", "reports:read")
 
@@ -323,7 +324,7 @@ async def test_an_agency_is_found_by_code_alias_and_other_separators(
 
 async def test_agencies_are_those_of_a_day(country: httpx.AsyncClient) -> None:
     async def provinces(at: str) -> set[str]:
-        asked = {"level": "province", "at": at, "limit": 1000}
+        asked = {"level": "province", "at": at, "limit": "1000"}
         return {each["code"] for each in shown(await country.get("/v1/agencies", params=asked))["items"]}
 
     assert "H40" in await provinces("2024-12-14")

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import httpx
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from factories import a_balanced_row, a_report, body
 from gateway_under_test import (
     NOTHING,
@@ -20,7 +22,6 @@ from gateway_under_test import (
     stalled_intake,
     until_waiting,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 def at(server: RunningServer, client: httpx.AsyncClient) -> httpx.AsyncClient:
@@ -58,17 +59,16 @@ async def test_no_answer_is_given_before_the_commit(
 async def test_a_server_killed_before_its_commit_leaves_no_trace(
     province: httpx.AsyncClient, engine: AsyncEngine, own_server: RunningServer
 ) -> None:
-    async with at(own_server, province) as client, connected(engine) as connection:
-        async with stalled_intake(connection):
-            pushing = asyncio.create_task(push(client, a_report(), key="k"))
-            await until_waiting(connection)
-            own_server.kill()
-            with contextlib.suppress(httpx.TransportError):
-                await pushing
-            await connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
+    async with at(own_server, province) as client, connected(engine) as connection, stalled_intake(connection):
+        pushing = asyncio.create_task(push(client, a_report(), key="k"))
+        await until_waiting(connection)
+        own_server.kill()
+        with contextlib.suppress(httpx.TransportError):
+            await pushing
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
     assert await counts(engine) == NOTHING
     await accepted(province, a_report(), key="k")
 
@@ -123,9 +123,8 @@ async def test_a_report_is_stored_whole_when_its_sender_goes_without_waiting(
     sent = body(a_report())
     async with at(server, province) as client, connected(engine) as connection:
         assert (await client.get("/healthz")).status_code == 200
-        async with stalled_intake(connection):
-            async with half_a_request(server, province, sent, len(sent)):
-                await until_waiting(connection)
+        async with stalled_intake(connection), half_a_request(server, province, sent, len(sent)):
+            await until_waiting(connection)
         again = await push(client, a_report())
         assert again.status_code == 200
         kept = await counts(engine)
@@ -137,7 +136,7 @@ async def test_a_body_that_does_not_come_is_given_up(
 ) -> None:
     sent = body(a_report())
 
-    async def slowly() -> object:
+    async def slowly() -> AsyncIterator[bytes]:
         yield sent[:50]
         await asyncio.sleep(3)  # the server waits for one second
         yield sent[50:]

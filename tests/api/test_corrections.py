@@ -4,10 +4,11 @@ from typing import Any
 
 import httpx
 import pytest
-from factories import a_balanced_row, a_report, a_row
-from gateway_under_test import NewClient, accepted, connected, counts, push, refused, shown
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
+
+from factories import a_balanced_row, a_report, a_row
+from gateway_under_test import NewClient, accepted, connected, counts, push, refused, shown
 
 REASON = {"reason": "Số liệu lĩnh vực đất đai lệch so với kỳ trước."}
 

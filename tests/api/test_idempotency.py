@@ -4,12 +4,12 @@ import asyncio
 
 import httpx
 import pytest
-from factories import a_balanced_row, a_report, a_row, body
-from gateway_under_test import NOTHING, NewClient, accepted, counts, push, refused, shown
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from factories import a_balanced_row, a_report, a_row, body
 from gateway.api.deps import Gateway
 from gateway.app import build_app, build_gateway
+from gateway_under_test import NOTHING, NewClient, accepted, counts, push, refused, shown
 
 SAME = ("location", "content-type")
 

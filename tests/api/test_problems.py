@@ -10,8 +10,14 @@ from uuid import UUID
 import httpx
 import pytest
 import structlog
-from factories import a_report, body
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import Message
+
+from factories import a_report, body
+from gateway.api.deps import Gateway
+from gateway.app import build_gateway
+from gateway.db.engine import open_engine
 from gateway_under_test import (
     NOTHING,
     accepted,
@@ -24,19 +30,12 @@ from gateway_under_test import (
     stalled_intake,
     until_waiting,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine
-from starlette.types import Message
-
-from gateway.api.deps import Gateway
-from gateway.app import build_gateway
-from gateway.db.engine import open_engine
 
 
 @asynccontextmanager
-async def on_another_database(gateway: Gateway, **address: str | int) -> AsyncIterator[httpx.AsyncClient]:
-    """The API on a database address that differs from the right one."""
-    url = gateway.engine.url.set(**address)  # type: ignore[arg-type]
-    engine = open_engine(gateway.settings, url.render_as_string(hide_password=False))
+async def on_another_database(gateway: Gateway, url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """The API on a database at another address."""
+    engine = open_engine(gateway.settings, url)
     other = replace(build_gateway(gateway.settings, engine), tokens=gateway.tokens)
     try:
         async with in_process(other) as client:
@@ -117,7 +116,8 @@ async def test_a_hostile_request_id_is_replaced(country: httpx.AsyncClient, give
 
 
 async def test_a_fault_of_our_own_is_500_and_says_nothing_of_it(province: httpx.AsyncClient, gateway: Gateway) -> None:
-    async with on_another_database(gateway, database="postgres") as client:  # one that was never migrated
+    never_migrated = gateway.engine.url.set(database="postgres").render_as_string(hide_password=False)
+    async with on_another_database(gateway, never_migrated) as client:
         for answer in (
             await push(client, a_report(), **dict(province.headers)),
             await client.get("/v1/reports", headers=province.headers),
@@ -127,13 +127,15 @@ async def test_a_fault_of_our_own_is_500_and_says_nothing_of_it(province: httpx.
             assert "catalog" not in answer.text
 
 
-@pytest.mark.parametrize(
-    "address", [{"query": {"host": "/nonexistent"}}, {"host": "127.0.0.1", "port": 1, "query": {}}]
-)
+NO_SOCKET = "postgresql+asyncpg://gateway@/gateway?host=/nonexistent"
+CLOSED_PORT = "postgresql+asyncpg://gateway@127.0.0.1:1/gateway"
+
+
+@pytest.mark.parametrize("url", [NO_SOCKET, CLOSED_PORT])
 async def test_a_database_that_is_away_is_503_with_a_time_to_retry(
-    province: httpx.AsyncClient, gateway: Gateway, address: dict[str, str]
+    province: httpx.AsyncClient, gateway: Gateway, url: str
 ) -> None:
-    async with on_another_database(gateway, **address) as client:
+    async with on_another_database(gateway, url) as client:
         client.headers = province.headers
         for answer in (
             await push(client, a_report(), key="k"),
@@ -155,7 +157,7 @@ async def test_a_database_that_is_away_is_503_with_a_time_to_retry(
 async def test_each_line_of_a_batch_is_503_while_the_database_is_away(
     province: httpx.AsyncClient, gateway: Gateway
 ) -> None:
-    async with on_another_database(gateway, query={"host": "/nonexistent"}) as client:
+    async with on_another_database(gateway, NO_SOCKET) as client:
         client.headers = province.headers
         answer = await push(client, body(a_report()) + b"\n" + body(a_report()), to="/batch")
     assert answer.status_code == 200

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import jiter
 import pytest
+
 from factories import a_balanced_row, a_monthly_report, a_monthly_row, a_report, a_row, body, body_with
 from gateway_under_test import accepted, push, shown
 

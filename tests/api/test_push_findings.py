@@ -4,9 +4,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from factories import TTHC_COLUMNS, a_balanced_row, a_monthly_report, a_monthly_row, a_report, a_row, body_with
 from gateway_under_test import accepted, counts, findings, push, rules, shown
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 Finding = dict[str, Any]
 

@@ -3,15 +3,16 @@
 import gzip
 import tracemalloc
 import zlib
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import httpx
 import pytest
-from factories import a_monthly_report, a_report, body
-from gateway_under_test import NOTHING, NewClient, accepted, counts, in_process, push, refused, shown
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from factories import a_monthly_report, a_report, body
 from gateway.api.deps import Gateway
+from gateway_under_test import NOTHING, NewClient, accepted, counts, in_process, push, refused, shown
 
 
 async def test_an_unknown_form_is_not_found(province: httpx.AsyncClient, engine: AsyncEngine) -> None:
@@ -193,7 +194,7 @@ async def test_a_body_larger_than_the_limit_is_too_large_whatever_length_it_decl
         refused(await push(client, gzip.compress(beyond), Content_Encoding="gzip"), 413, "content-too-large")
         refused(await push(client, beyond, Content_Length="9" * 4000), 413, "content-too-large")
 
-        async def in_two_pieces() -> object:
+        async def in_two_pieces() -> AsyncIterator[bytes]:
             yield beyond[:1000]
             yield beyond[1000:]
 

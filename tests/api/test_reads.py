@@ -6,12 +6,13 @@ from uuid import UUID
 
 import httpx
 import pytest
-from factories import a_balanced_row, a_report, ndjson
-from gateway_under_test import NewClient, accepted, push, refused, shown
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OKPKey
 from uuid_utils.compat import uuid7
+
+from factories import a_balanced_row, a_report, ndjson
+from gateway_under_test import NewClient, accepted, push, refused, shown
 
 ROUTES = ("", "/payload", "/history", "/receipt")
 
@@ -22,8 +23,8 @@ async def test_a_report_outside_the_subtree_does_not_exist(client_for: NewClient
     for agency in ("H29", "H26.13", "G01"):
         outsider = await client_for(agency=agency)
         refused(await outsider.get(f"/v1/reports/{report}{route}"), 404, "not-found")
-    for agency in ("H26.18", "H26", None):
-        reader = await client_for("reports:read", agency=agency)
+    for above in ("H26.18", "H26", None):
+        reader = await client_for("reports:read", agency=above)
         assert (await reader.get(f"/v1/reports/{report}{route}")).status_code == 200
 
 
@@ -103,10 +104,10 @@ async def fill(client: httpx.AsyncClient, count: int) -> list[str]:
     return [json.loads(line)["id"] for line in answer.text.splitlines()]
 
 
-async def listed(client: httpx.AsyncClient, **asked: object) -> list[dict[str, Any]]:
+async def listed(client: httpx.AsyncClient, **asked: str | int) -> list[dict[str, Any]]:
     """Every item of a list, page after page."""
     items: list[dict[str, Any]] = []
-    cursor: dict[str, object] = {}
+    cursor: dict[str, str | int] = {}
     while True:
         page = shown(await client.get("/v1/reports", params={**asked, **cursor}))
         assert set(page) == {"items", "next"}
@@ -116,7 +117,7 @@ async def listed(client: httpx.AsyncClient, **asked: object) -> list[dict[str, A
         cursor = {"cursor": page["next"]}
 
 
-async def ids(client: httpx.AsyncClient, **asked: object) -> list[str]:
+async def ids(client: httpx.AsyncClient, **asked: str | int) -> list[str]:
     return [item["id"] for item in await listed(client, **asked)]
 
 

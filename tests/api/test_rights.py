@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from factories import a_report
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from gateway_under_test import NewClient, accepted, refused
 from uuid_utils.compat import uuid7
 
 import gateway.api
+from factories import a_report
 from gateway.access.scopes import Scope
+from gateway_under_test import NewClient, accepted, refused
 
 ANYBODY, ANY_TOKEN = "anybody", "any token"
 RIGHTS = {
@@ -69,7 +69,7 @@ def routes() -> Iterator[str]:
         if isinstance(router, APIRouter):
             for route in router.routes:
                 assert isinstance(route, APIRoute)
-                yield from (f"{method} {route.path}" for method in sorted(route.methods))
+                yield from (f"{method} {route.path}" for method in sorted(route.methods or ()))
 
 
 async def call(client: httpx.AsyncClient, route: str, **headers: str) -> httpx.Response:

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import httpx
 import pytest
-from gateway_under_test import Account, NewClient, add_account, connected, refused, shown
 from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from gateway.api.deps import Gateway
+from gateway_under_test import Account, NewClient, add_account, connected, refused, shown
 
 HELD = ("reports:read", "reports:write")
 
@@ -244,7 +244,7 @@ async def test_a_token_that_is_expired_or_meant_for_others_is_refused(
 async def test_a_token_signed_by_another_key_is_refused(anybody: httpx.AsyncClient, gateway: Gateway) -> None:
     stranger = OKPKey.generate_key("Ed25519")
     receipts = gateway.keys.receipts.current
-    shared = OctKey.import_key(gateway.keys.tokens.current.as_dict(private=False)["x"])
+    shared = OctKey.import_key(str(gateway.keys.tokens.current.as_dict(private=False)["x"]))
     for token in (
         forged(gateway, key=stranger),
         forged(gateway, key=receipts),

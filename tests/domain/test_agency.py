@@ -3,9 +3,9 @@
 from datetime import date
 
 import pytest
-from factories import agencies, an_agency
 from pydantic import ValidationError
 
+from factories import agencies, an_agency
 from gateway.catalog import bundled_agencies
 from gateway.domain.agency import Agencies, Agency, agency_faults, normalise_code, suggest_code
 

@@ -4,9 +4,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from factories import a_breakdown, a_form, a_rule, a_title, an_indicator, compiled
 from pydantic import ValidationError
 
+from factories import a_breakdown, a_form, a_rule, a_title, an_indicator, compiled
 from gateway.domain.document import faults
 from gateway.domain.form import Form, FormDocument, FormFault
 

@@ -9,24 +9,11 @@ from uuid import UUID
 
 import httpx
 import pytest
-from factories import a_balanced_row, a_monthly_report, a_report, body, ndjson
-from forwarding import connect_upstream
-from gateway_under_test import (
-    NOTHING,
-    accepted,
-    bearer,
-    connected,
-    counts,
-    in_process,
-    push,
-    refused,
-    shown,
-    stalled_intake,
-    until_waiting,
-)
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
+from factories import a_balanced_row, a_monthly_report, a_report, body, ndjson
+from forwarding import connect_upstream
 from gateway.api.deps import Gateway
 from gateway.api.render import render
 from gateway.app import build_gateway
@@ -35,6 +22,21 @@ from gateway.domain.catalogue import Catalogue
 from gateway.domain.report import Status
 from gateway.errors import Forbidden, GatewayError, NotFound, RevisionConflict
 from gateway.flow.judge import Knowledge, Push, Revision, Stored, judge, prepare
+from gateway_under_test import (
+    NOTHING,
+    accepted,
+    bearer,
+    connected,
+    counts,
+    findings,
+    in_process,
+    push,
+    refused,
+    rules,
+    shown,
+    stalled_intake,
+    until_waiting,
+)
 
 TODAY = date(2026, 9, 20)
 AT = datetime(2026, 9, 20, 3, tzinfo=UTC)
@@ -230,7 +232,7 @@ async def test_a_report_on_its_way_while_the_catalogue_changes_is_judged_again(
             revision,
         )
     answer = await pushing
-    assert [each["rule"] for each in refused(answer, 422, "report-rejected")["findings"]][0] == "form_version"
+    assert rules(findings(answer)) == ["form_version"]
 
 
 async def test_a_gateway_with_a_single_connection_takes_reports(province: httpx.AsyncClient, gateway: Gateway) -> None:

@@ -5,8 +5,8 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from factories import a_breakdown, a_rule, a_small_report, agencies, an_agency, an_indicator, body, body_with, compiled
 
+from factories import a_breakdown, a_rule, a_small_report, agencies, an_agency, an_indicator, body, body_with, compiled
 from gateway.domain.form import Form
 from gateway.domain.period import parse_period
 from gateway.domain.rules import Cells
@@ -231,5 +231,5 @@ def test_a_finding_shows_nothing_of_a_wrong_cell() -> None:
 
 def test_the_same_report_always_gives_the_same_findings() -> None:
     form = form_with(a_rule(check="amount == 4"), CARRY | {"id": "R2"}, indicators=[OPTIONAL])
-    rows = (land(None, x=1), water("5"), land(), {"sector": "TOTAL"})
+    rows = (land(None, x=1), water("5"), land(), land(sector="TOTAL"))
     assert judged(form, *rows) == judged(form, *rows)

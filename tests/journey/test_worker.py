@@ -182,9 +182,9 @@ async def test_workers_killed_again_and_again_lose_nothing_and_keep_the_order_of
         running = [workers.start() for _ in range(2)]
         keys = await _push_keys(gateway, 6, 3)
         await until(lambda: _true_of(national.received()))
-        for turn in range(5):
+        for turn in range(3):
             await national.behave(mode="stall", seconds=0.3)
-            keys += await _push_keys(gateway, 3, 3, first_year=2050 + turn)
+            keys += await _push_keys(gateway, 4, 3, first_year=2050 + turn)
             kill(running.pop(0))
             running.append(workers.start())
         await national.behave(mode="accept")

@@ -86,10 +86,7 @@ def _answer(reply: Reply) -> Response:
     openapi_extra=PUSH_BODY,
     responses={
         200: {"model": ReportAnswer, "description": "These bytes were kept before: that revision."},
-        422: {
-            "model": Rejection,
-            "description": "Refused by the form: every finding at once; kept, not counted.",
-        },
+        422: REJECTED,
         **problems(400, 401, 403, 404, 409, 413, 415, 500, 503),
     },
 )

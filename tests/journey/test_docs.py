@@ -1,0 +1,111 @@
+"""The documents say what is true of the code: their links lead somewhere, and they leave nothing out."""
+
+import re
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from gateway import errors
+from gateway.access.scopes import Scope
+from gateway.cli import cli
+from gateway.domain import rules
+from gateway.domain.agency import Level
+from gateway.domain.delivery import DeliveryState, Event, OutcomeClass
+from gateway.domain.form import BUILT_IN_FINDINGS, Combine, Severity, Type
+from gateway.domain.period import Frequency
+from gateway.domain.report import Nil, ReportKind, Status
+from gateway.errors import GatewayError
+from gateway.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "src").rglob("*.md")])
+
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_COMMAND = re.compile(r"(?:^\s*|[`|/(] ?)gateway ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
+_NOT_ANCHORED = re.compile(r"[^\w\- ]")
+
+
+def _anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as repository hosts make them."""
+    headings = re.findall(r"^#+ (.+)$", _FENCED.sub("", document.read_text(encoding="utf-8")), re.MULTILINE)
+    return {_NOT_ANCHORED.sub("", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _broken_links(document: Path) -> Iterator[str]:
+    for link in _LINK.findall(_FENCED.sub("", document.read_text(encoding="utf-8"))):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            yield link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda each: str(each.relative_to(ROOT)))
+def test_every_relative_link_of_a_document_leads_somewhere(document: Path) -> None:
+    assert list(_broken_links(document)) == []
+
+
+def _commands() -> dict[str, set[str]]:
+    """The names of all commands, each with those of its own commands."""
+    group: Any = typer.main.get_command(cli)
+    return {name: set(getattr(command, "commands", ())) for name, command in group.commands.items()}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda each: str(each.relative_to(ROOT)))
+def test_every_command_a_document_mentions_exists(document: Path) -> None:
+    known = _commands()
+    mentioned = set(_COMMAND.findall(document.read_text(encoding="utf-8")))
+    missing = {
+        (first, second) for first, second in mentioned if second not in known.get(first, ()) and known.get(first, 1)
+    }
+    assert missing == set()
+
+
+def test_every_command_is_in_the_operators_page() -> None:
+    page = (DOCS / "operating.md").read_text(encoding="utf-8")
+    names = {" ".join(filter(None, [first, second])) for first, own in _commands().items() for second in own or {""}}
+    assert {name for name in names if f"`gateway {name}`" not in page} == set()
+
+
+def _refusals(base: type[GatewayError] = GatewayError) -> Iterator[type[GatewayError]]:
+    for each in base.__subclasses__():
+        yield each
+        yield from _refusals(each)
+
+
+def test_the_table_of_problems_has_every_problem_with_its_status() -> None:
+    page = (DOCS / "problems.md").read_text(encoding="utf-8")
+    ours = {each for each in _refusals() if each.__module__ == errors.__name__}
+    assert {each.slug for each in ours if f"| `{each.slug}` | {each.status} |" not in page} == set()
+
+
+def test_the_table_of_findings_has_every_built_in_finding() -> None:
+    page = (DOCS / "problems.md").read_text(encoding="utf-8")
+    assert {name for name in BUILT_IN_FINDINGS if f"| `{name}` |" not in page} == set()
+
+
+def test_the_glossary_has_every_word_that_a_user_can_meet() -> None:
+    words: list[Iterable[StrEnum]] = [Status, DeliveryState, OutcomeClass, Event, Level, ReportKind, Nil]
+    words += [Frequency, Type, Combine, Severity]
+    page = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    assert {word.value for word in chain.from_iterable(words) if f"`{word.value}`" not in page} == set()
+
+
+def test_the_operators_page_has_every_setting_and_every_scope() -> None:
+    page = (DOCS / "operating.md").read_text(encoding="utf-8")
+    settings = {f"GATEWAY_{name.upper()}" for name in Settings.model_fields}
+    assert {name for name in settings | {scope.value for scope in Scope} if f"`{name}`" not in page} == set()
+
+
+def test_the_reference_of_the_rule_language_is_the_one_in_the_code() -> None:
+    page = (DOCS / "forms.md").read_text(encoding="utf-8")
+    shown = page.partition("<!-- rules:begin -->")[2].partition("<!-- rules:end -->")[0]
+    assert shown.strip() == (rules.__doc__ or "").strip()
