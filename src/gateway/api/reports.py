@@ -18,6 +18,7 @@ from gateway.api.shapes import (
     BATCH_BODY,
     BATCH_LINES,
     PUSH_BODY,
+    REJECTED,
     FullReport,
     History,
     Reason,
