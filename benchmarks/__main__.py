@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import platform
+import signal
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,14 +14,16 @@ from typing import Annotated
 
 import typer
 import uvloop
-from rich.console import Console
-
 from benchmarks.batch import batches, memory
 from benchmarks.ingest import looking_back, single_reports
 from benchmarks.national import national_aggregate
 from benchmarks.outcome import Comparison, Memory, as_table, memory_table
 from benchmarks.processes import running
 from benchmarks.reports import Keys, agencies
+from rich.console import Console
+
+LONGEST_SECONDS = 600
+"""After which a run gives up: something is wrong with it or with the machine."""
 
 out = Console(width=None if os.isatty(1) else 160)
 
@@ -37,11 +40,14 @@ class Part(StrEnum):
 async def measure(parts: Sequence[Part], rounds: int, seconds: float, connections: int) -> list[Comparison | Memory]:
     """Run parts in one go on one fresh database, showing each as it is done."""
     found: list[Comparison | Memory] = []
+    running_task = asyncio.current_task()
+    if running_task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running_task.cancel)
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as directory:
-        async with running(Path(directory)) as bench:
+        async with asyncio.timeout(LONGEST_SECONDS), running(Path(directory)) as bench:
             keys = Keys(agencies())
             if Part.national in parts:
-                compared = await national_aggregate(bench, 4 * rounds)
+                compared = await national_aggregate(bench, 2 * rounds)
                 out.print(as_table("The national aggregate, over the plainest SQL: lower is better", compared))
                 found += compared
             if Part.ingest in parts:
@@ -76,4 +82,6 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    benchmarks = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    benchmarks.command()(main)
+    benchmarks()

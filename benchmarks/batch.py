@@ -5,12 +5,13 @@ import io
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-from uuid_utils.compat import uuid7
+from statistics import median
 
 from benchmarks.outcome import Comparison, Memory
-from benchmarks.processes import Bench, sampled_peak
+from benchmarks.processes import Bench, cpu_seconds, sampled_peak
 from benchmarks.reports import FIGURES, Keys, body, rows
+from uuid_utils.compat import uuid7
+
 from gateway.domain.period import parse_period
 
 _FORM = "BENCH_11"
@@ -20,6 +21,7 @@ CREATE TABLE IF NOT EXISTS bench_rows (
     texts text[], PRIMARY KEY (year, agency_id, report_id, number)
 )
 """
+_MOST_REPORTS = 3_000
 _COLUMNS = ["year", "agency_id", "report_id", "number", "codes", "figures"]
 
 
@@ -74,15 +76,22 @@ async def batches(bench: Bench, keys: Keys, rounds: int, values: int) -> list[Co
     ids, variants = await _agency_ids(bench), iter(range(10**9))
     found = []
     for count, aim in ((1, ""), (27, "≥ 0.3"), (273, "")):
-        reports = min(values // (count * FIGURES), 10_000)
-        pairs = []
+        reports = min(values // (count * FIGURES), _MOST_REPORTS)
+        name = f"batch of {reports:,} reports, {count * FIGURES:,} values each"
+        rates, costs = [], []
         for _ in range(rounds):
             batch = content(keys, ids, reports, count, variants)
             total = reports * count * FIGURES
+            before = cpu_seconds(bench.postgres)
             bare = total / await _copy(bench, batch.copy)
-            pairs.append((bare, total / await _push(bench, batch, str(uuid7()))))
-        name = f"batch of {reports:,} reports, {count * FIGURES:,} values each"
-        found.append(Comparison(name, "values/s", pairs, aim))
+            between = cpu_seconds(bench.postgres), bench.api.cpu_seconds()
+            ours = total / await _push(bench, batch, str(uuid7()))
+            after = cpu_seconds(bench.postgres), bench.api.cpu_seconds()
+            rates.append((bare, ours))
+            costs.append((after[1] - between[1], after[0] - between[0], between[0] - before))
+        cpu = [1e6 * median(each) / reports for each in zip(*costs, strict=True)]
+        notes = dict(zip(("API", "PostgreSQL", "bare PostgreSQL"), cpu, strict=True))
+        found.append(Comparison(name, "values/s", rates, aim, notes))
     return found
 
 

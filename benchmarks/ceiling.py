@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import uvicorn
+from benchmarks.reports import documents
 from fastapi import FastAPI, Request, Response
 from uuid_utils.compat import uuid7
 
-from benchmarks.reports import documents
 from gateway.domain.exact import decode
 from gateway.domain.form import Form, FormDocument
 from gateway.domain.report import Submission

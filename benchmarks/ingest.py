@@ -76,7 +76,7 @@ class Ingest:
 
 
 def _notes(bare: list[Round], ours: list[Round]) -> dict[str, float]:
-    """Microseconds of CPU for each report; with the client's they add up to what a busy machine has to share."""
+    """Microseconds of CPU for each report, and milliseconds until its answer."""
     return {
         "API": median(each.each(each.server_seconds) for each in ours),
         "PostgreSQL": median(each.each(each.postgres_seconds) for each in ours),

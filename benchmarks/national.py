@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from uuid_utils.compat import uuid7
-
 from benchmarks.outcome import Comparison
 from benchmarks.processes import Bench
 from benchmarks.reports import FIGURES, agencies, rows
+from uuid_utils.compat import uuid7
+
 from gateway.domain.period import parse_period
 
 AGENCIES, SECTORS = 3355, 30
@@ -20,9 +20,8 @@ _FORM, _PERIOD = "BENCH_11", "2025-W40"
 
 _SUMS = ", ".join(f"sum(r.figures[{place}])" for place in range(1, FIGURES + 1))
 _FROM = """
-  FROM report_rows r JOIN reports h ON h.id = r.report_id JOIN forms f ON f.id = h.form_id
-       JOIN agencies a ON a.id = h.agency_id
- WHERE f.code = $1 AND h.period = $2 AND h.status = 'accepted'
+  FROM reports h JOIN report_rows r ON r.report_id = h.id AND r.agency_id = h.agency_id
+ WHERE h.form_id = $1 AND h.period = $2 AND h.status = 'accepted'
 """
 
 
@@ -31,19 +30,22 @@ class _Question:
     name: str
     by: str
     sql: str
-    aim: str = ""
 
 
 _QUESTIONS = (
+    _Question("whole country", "", f"SELECT {_SUMS} {_FROM}"),
+    _Question("by sector", "sector", f"SELECT r.codes[1], {_SUMS} {_FROM} GROUP BY 1 ORDER BY 1"),
     _Question(
-        "whole country", "", f"SELECT {_SUMS}{_FROM.replace('JOIN agencies a ON a.id = h.agency_id', '')}", "≤ 1.5"
+        "by ministry and province",
+        "agency",
+        f"SELECT split_part(a.code, '.', 1), {_SUMS} {_FROM.replace('WHERE', 'AND')} GROUP BY 1 ORDER BY 1".replace(
+            "FROM reports h", "FROM agencies a JOIN reports h ON h.agency_id = a.id"
+        ),
     ),
-    _Question("by sector", "sector", f"SELECT r.codes[1], {_SUMS}{_FROM} GROUP BY 1 ORDER BY 1", "≤ 1.5"),
-    _Question("by ministry and province", "agency", f"SELECT split_part(a.code, '.', 1), {_SUMS}{_FROM} GROUP BY 1"),
 )
 
 
-async def _load(bench: Bench) -> None:
+async def _load(bench: Bench) -> int:
     """The country's reports, copied into the gateway's own tables as if they had been received."""
     heads, figures = [], []
     period = parse_period(_PERIOD)
@@ -62,16 +64,15 @@ async def _load(bench: Bench) -> None:
         await connection.copy_to_table("report_rows", source=_file(figures), columns=_ROW)
         await connection.execute("ANALYZE reports")
         await connection.execute("ANALYZE report_rows")
+    return int(form)
 
 
 def _file(lines: list[str]) -> io.BytesIO:
     return io.BytesIO("".join(lines).encode())
 
 
-_HEAD = (
-    "id agency_id form_id form_version period period_start period_end kind revision status client_id"
-    " received_at sha256 findings explanations receipt"
-).split()
+_HEAD = ["id", "agency_id", "form_id", "form_version", "period", "period_start", "period_end", "kind", "revision"]
+_HEAD += ["status", "client_id", "received_at", "sha256", "findings", "explanations", "receipt"]
 _ROW = ["year", "agency_id", "report_id", "number", "codes", "figures"]
 
 
@@ -85,20 +86,20 @@ async def _ask(client: httpx.AsyncClient, by: str) -> tuple[float, dict[str, Any
 
 async def national_aggregate(bench: Bench, rounds: int) -> list[Comparison]:
     """The same sums asked of the API and of PostgreSQL in turns; what they give is compared, too."""
-    await _load(bench)
+    form = await _load(bench)
     found = []
     async with bench.connected() as connection, bench.client() as client:
         for question in _QUESTIONS:
             pairs = []
             for _ in range(rounds + 1):
                 began = time.perf_counter()
-                bare = await connection.fetch(question.sql, _FORM, _PERIOD)
+                bare = await connection.fetch(question.sql, form, _PERIOD)
                 milliseconds = 1000 * (time.perf_counter() - began)
                 ours, answer = await _ask(client, question.by)
                 _require_equal(bare, answer["rows"])
                 pairs.append((milliseconds, ours))
             name = f"GET /v1/aggregates, {question.name}"
-            found.append(Comparison(name, "ms", pairs[1:], question.aim))
+            found.append(Comparison(name, "ms", pairs[1:], "≤ 1.5"))
     return found
 
 

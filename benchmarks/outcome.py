@@ -40,7 +40,7 @@ def as_table(title: str, comparisons: list[Comparison]) -> Table:
     for heading in ("ratio", "spread", "aim", "ours", "bare"):
         table.add_column(heading, justify="right")
     table.add_column("unit")
-    table.add_column("notes")
+    table.add_column("beside it (CPU in µs for a report)")
     for each in comparisons:
         ratios = each.ratios
         table.add_row(
@@ -51,7 +51,7 @@ def as_table(title: str, comparisons: list[Comparison]) -> Table:
             f"{median(ours for _, ours in each.rounds):,.0f}",
             f"{median(bare for bare, _ in each.rounds):,.0f}",
             each.unit,
-            ", ".join(f"{name} {value:,.4g}" for name, value in each.notes.items()),
+            ", ".join(f"{name} {value:,.0f}" for name, value in each.notes.items()),
         )
     return table
 

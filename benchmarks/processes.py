@@ -14,10 +14,11 @@ from pathlib import Path
 import asyncpg
 import httpx
 import psutil
-from sqlalchemy.ext.asyncio import AsyncEngine
-
+import sqlalchemy as sa
 from benchmarks.ceiling import TABLE
 from benchmarks.reports import documents
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from gateway.access.accounts import create_client
 from gateway.access.scopes import Scope
 from gateway.db.embedded import EmbeddedServer
@@ -43,7 +44,10 @@ class Server:
 
 def cpu_seconds(process: psutil.Process) -> float:
     """CPU time of a process and of its children, living and dead."""
-    times = process.cpu_times()
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:  # ended since it was listed: its parent has its time by now
+        return 0
     own = times.user + times.system + times.children_user + times.children_system
     return float(own) + sum(cpu_seconds(child) for child in process.children())
 
@@ -106,7 +110,7 @@ async def _fill(engine: AsyncEngine) -> None:
     current = await Catalogues(engine).newest()
     async with engine.begin() as connection:
         await amend(connection, current, documents(), None)
-        await (await connection.get_raw_connection()).driver_connection.execute(TABLE)
+        await connection.execute(sa.text(TABLE))
 
 
 def _free_port() -> int:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeVar
 from uuid import UUID
@@ -260,7 +261,8 @@ async def add_account(engine: AsyncEngine, scopes: Iterable[str], agency: str | 
 
 def bearer(tokens: Tokens, client: UUID, scopes: Iterable[str], agency: str | None) -> dict[str, str]:
     """The header that speaks for a client."""
-    token = tokens.issue(Caller(client, frozenset(Scope(scope) for scope in scopes), agency))
+    caller = Caller(client, frozenset(Scope(scope) for scope in scopes), agency)
+    token = tokens.issue(caller, datetime.now(UTC))
     return {"Authorization": f"Bearer {token}"}
 
 

@@ -37,7 +37,7 @@ client = typer.Typer(no_args_is_help=True, help="API accounts of systems.")
 cli.add_typer(catalog, name="catalog")
 cli.add_typer(client, name="client")
 
-out, err = Console(), Console(stderr=True)
+out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
 T = TypeVar("T")
 
 Agency = Annotated[str | None, typer.Option(help="Root of the client's subtree; the whole country if absent.")]

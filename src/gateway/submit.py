@@ -59,6 +59,8 @@ async def _submit(http: httpx.AsyncClient, file: Path, console: Console) -> bool
     key = hashlib.sha256(body).hexdigest()
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}
     answer = await http.post("/v1/reports", content=body, headers=headers)
+    if "json" not in answer.headers.get("content-type", ""):
+        raise SubmitError(f"{file}: {http.base_url} answered {answer.status_code}, but not as a gateway does")
     content: dict[str, Any] = answer.json()
     if answer.is_success:
         console.print(f"[green]✓[/] {file}: revision {content['revision']}, {content['id']}")

@@ -97,15 +97,15 @@ def decrypted(secrets: MultiFernet, credentials: bytes | None) -> Mapping[str, s
 
 
 class _Lease(NamedTuple):
-    """A claim by the loop's clock: when it was asked for, and until when it surely holds."""
+    """A claim by the loop's clock: when it was known, and until when it surely holds."""
 
     claimed: Claimed
-    asked: float
+    known: float
     ends: float
 
     def database_time(self, loop_time: float) -> datetime:
-        """What the database's clock says at a moment of the loop's."""
-        return self.claimed.claimed_at + timedelta(seconds=loop_time - self.asked)
+        """What the database's clock had reached at a moment of the loop's: never ahead of it."""
+        return self.claimed.claimed_at + timedelta(seconds=loop_time - self.known)
 
 
 class Worker:
@@ -167,16 +167,18 @@ class Worker:
     async def _claim(self) -> bool:
         """Start sending what is due, as far as there is room; True when there may be more to claim at once."""
         self._woken.clear()
+        loop = asyncio.get_running_loop()
         room = self._settings.worker_concurrency - len(self._sending)
         if not room:
             return False
         if self._catalogues.held is None:  # reading it whole takes a while, which a lease should not pay for
             await self._catalogues.newest()
         async with self._connections, driver(self._engine) as connection:
-            asked = asyncio.get_running_loop().time()
+            ends = loop.time() + self._settings.lease_seconds
             claimed = await claim_due(connection, room, self._settings.lease)
+        known = loop.time()
         for each in claimed:
-            task = asyncio.create_task(self._forward(_Lease(each, asked, asked + self._settings.lease_seconds)))
+            task = loop.create_task(self._forward(_Lease(each, known, ends)))
             self._sending.add(task)
             task.add_done_callback(self._ended)
         return bool(claimed)
@@ -247,10 +249,11 @@ class Worker:
         return lease.ends - self._settings.attempt_seconds
 
     async def _body(self, claimed: Claimed) -> bytes:
-        async with self._connections:
-            catalogue = await self._catalogues.newest()
-            async with driver(self._engine) as connection:
-                return await body_of(connection, claimed, catalogue)
+        async with self._connections, driver(self._engine) as connection:
+            try:
+                return await body_of(connection, claimed, self._catalogues.held or await self._catalogues.newest())
+            except LookupError:  # a form or an agency newer than the catalogue held
+                return await body_of(connection, claimed, await self._catalogues.newest())
 
 
 async def _insist(act: Callable[[], Awaitable[T]], until: float) -> T:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from factories import TTHC_COLUMNS, a_balanced_row, a_monthly_report, a_monthly_row, a_report, a_row, body_with
+from factories import TTHC_COLUMNS, a_balanced_row, a_monthly_report, a_monthly_row, a_report, a_row, body, body_with
 from gateway_under_test import accepted, counts, findings, push, rules, shown
 
 Finding = dict[str, Any]
@@ -379,3 +379,11 @@ async def test_validating_says_what_pushing_would_and_stores_nothing(
     assert shown(said)["findings"] == findings(await push(province, wrong))
     right = await push(province, a_report(), to="/validate")
     assert shown(right)["accepted"] is True
+
+
+async def test_a_small_body_of_mistakes_does_not_make_a_huge_answer(province: httpx.AsyncClient) -> None:
+    sent = body(a_report(rows=[{}] * 5000))
+    assert len(sent) < 25_000
+    answer = await push(province, sent, to="/validate")
+    assert (answer.status_code, shown(answer)["accepted"]) == (200, False)
+    assert len(answer.content) < 5_000_000

@@ -5,7 +5,8 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import count as counting
 from itertools import cycle, pairwise
 from typing import Any
@@ -121,21 +122,30 @@ async def test_a_connector_has_at_most_its_concurrency_in_flight_whatever_the_wo
 async def test_a_connector_with_a_rate_is_given_a_second_s_worth_and_then_its_share(gateway: Gateway) -> None:
     number = await connect_upstream(gateway, NOWHERE, concurrency=100, rate=5)
     await outbox(gateway.engine, number, 50, keys=50)
-    assert [len(await claim(gateway.engine)) for _ in range(3)] == [5, 0, 0]
-    async with connected(gateway.engine) as connection:
-        await connection.execute("UPDATE connectors SET paced_until = paced_until - interval '410 ms'")
-    assert len(await claim(gateway.engine)) in {2, 3}
+    found = await claim(gateway.engine)
+    assert len(found) == 5
+    assert timedelta() < found[0].claimed_at - await paced_until(gateway.engine) < timedelta(seconds=5)
+    await paced_until(gateway.engine, "now() + interval '1 hour'")
+    assert await claim(gateway.engine) == []
+    await paced_until(gateway.engine, "now() - interval '410 ms'")
+    assert len(await claim(gateway.engine)) in range(2, 6)
 
 
 async def test_a_slow_rate_still_lets_one_report_through_at_a_time(gateway: Gateway) -> None:
-    number = await connect_upstream(gateway, NOWHERE, rate=1)
+    number = await connect_upstream(gateway, NOWHERE, rate=Decimal("0.001"))
     await outbox(gateway.engine, number, 5, keys=5)
-    async with connected(gateway.engine) as connection:
-        await connection.execute("UPDATE connectors SET rate = 0.1")
     assert [len(await claim(gateway.engine)) for _ in range(2)] == [1, 0]
-    async with connected(gateway.engine) as connection:
-        await connection.execute("UPDATE connectors SET paced_until = paced_until - interval '10 s'")
-    assert len(await claim(gateway.engine)) == 1
+    await paced_until(gateway.engine, "paced_until - interval '1000 s'")
+    assert [len(await claim(gateway.engine)) for _ in range(2)] == [1, 0]
+
+
+async def paced_until(engine: AsyncEngine, expression: str = "paced_until") -> datetime:
+    """Up to when the rate of the only connector is used up, set to what is asked."""
+    async with connected(engine) as connection:
+        moment: datetime = await connection.fetchval(
+            f"UPDATE connectors SET paced_until = {expression} RETURNING paced_until"
+        )
+    return moment
 
 
 @pytest.mark.parametrize("column", ["paused_at", "removed_at"])

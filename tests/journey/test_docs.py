@@ -15,8 +15,10 @@ from gateway.access.scopes import Scope
 from gateway.cli import cli
 from gateway.domain import rules
 from gateway.domain.agency import Level
+from gateway.domain.codelist import CodeList
 from gateway.domain.delivery import DeliveryState, Event, OutcomeClass
-from gateway.domain.form import BUILT_IN_FINDINGS, Combine, Severity, Type
+from gateway.domain.exact import decode
+from gateway.domain.form import BUILT_IN_FINDINGS, Combine, Form, FormDocument, Severity, Type
 from gateway.domain.period import Frequency
 from gateway.domain.report import Nil, ReportKind, Status
 from gateway.errors import GatewayError
@@ -52,6 +54,12 @@ def _broken_links(document: Path) -> Iterator[str]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda each: str(each.relative_to(ROOT)))
 def test_every_relative_link_of_a_document_leads_somewhere(document: Path) -> None:
     assert list(_broken_links(document)) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda each: str(each.relative_to(ROOT)))
+def test_every_file_of_ours_that_a_document_names_exists(document: Path) -> None:
+    named = re.findall(r"`((?:src|tests)/[\w./-]+)`", document.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def _commands() -> dict[str, set[str]]:
@@ -110,3 +118,11 @@ def test_the_reference_of_the_rule_language_is_the_one_in_the_code() -> None:
     page = (DOCS / "forms.md").read_text(encoding="utf-8")
     shown = page.partition("<!-- rules:begin -->")[2].partition("<!-- rules:end -->")[0]
     assert shown.strip() == (rules.__doc__ or "").strip()
+
+
+def test_the_form_that_the_documents_show_is_one_that_loads() -> None:
+    page = (DOCS / "forms.md").read_bytes()
+    codelist, form = (decode(example) for example in re.findall(rb"```json\n(.*?)```", page, re.DOTALL))
+    assert {each.codelist for each in Form(FormDocument.model_validate(form)).breakdowns} == {
+        CodeList.model_validate(codelist).id
+    }

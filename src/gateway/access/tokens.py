@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from joserfc import jwt
@@ -26,12 +27,18 @@ class Caller:
 
 
 class Tokens:
-    """Issues and verifies tokens of one issuer, which is also their audience."""
+    """Issues and verifies tokens of one issuer, which is also their audience.
+
+    Time is the database's, which all processes share: each token that is issued tells how far this process's
+    clock is from it.
+    """
 
     def __init__(self, keys: SigningKeys, issuer: str, seconds: int) -> None:
         self._keys, self._issuer, self.seconds = keys, issuer, seconds
         self._verified: dict[str, tuple[float, Caller]] = {}
+        self._ahead = 0.0
         self._claims = jwt.JWTClaimsRegistry(
+            now=lambda: int(self._now()),
             leeway=SKEW_SECONDS,
             iss={"essential": True, "value": issuer},
             aud={"essential": True, "value": issuer},
@@ -39,9 +46,13 @@ class Tokens:
             sub={"essential": True},
         )
 
-    def issue(self, caller: Caller) -> str:
-        """A token for a client, good for ``seconds``."""
-        now = int(time.time())
+    def _now(self) -> float:
+        return time.time() + self._ahead
+
+    def issue(self, caller: Caller, at: datetime) -> str:
+        """A token for a client, good for ``seconds`` from ``at`` by the database's clock."""
+        self._ahead = at.timestamp() - time.time()
+        now = int(at.timestamp())
         claims = {
             "iss": self._issuer,
             "aud": self._issuer,
@@ -62,7 +73,7 @@ class Tokens:
         A verified token is remembered until it expires, since the signature is most of the cost.
         """
         known = self._verified.get(token)
-        if known is not None and known[0] > time.time():
+        if known is not None and known[0] > self._now():
             return known[1]
         try:
             decoded = jwt.decode(token, self._keys.set, algorithms=["Ed25519"])

@@ -93,10 +93,10 @@ async def read_schema(code: str, catalogue: NewestCatalogue, _: AnyCaller, today
 
 
 @router.get("/forms/{code}/example", responses=problems(401, 404))
-async def read_example(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
+async def read_example(code: str, catalogue: NewestCatalogue, caller: AnyCaller, today: Today) -> Response:
     """A report of this form to start from."""
     form = _form(catalogue, code, today)
-    return Json(example(form, catalogue.codes_of(form, today)))
+    return Json(example(form, catalogue.codes_of(form, today), caller.agency or "H26.18"))
 
 
 @router.get(

@@ -16,8 +16,8 @@ def render(head: Head, status: int, language: Language) -> Answer:
         return Answer(status, encode(head.shown(language)), "application/json", location)
     count = len(head.findings)
     detail = Text(
-        f"Báo cáo được lưu nhưng không được tính: có {count} lỗi hoặc cảnh báo.",
-        f"The report was kept but is not counted: {count} findings.",
+        f"Báo cáo được lưu nhưng không được tính; số phát hiện: {count}.",
+        f"The report was kept but is not counted; findings: {count}.",
     )
     body = {
         "type": f"{TYPES}report-rejected",

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from datetime import datetime
 from urllib.parse import unquote_plus
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from gateway.api.body import media_type_of, read_body
 from gateway.api.deps import GatewayParts
 from gateway.api.json import Json
 from gateway.db.clients import find_client
+from gateway.db.engine import server_now
 
 router = APIRouter(tags=["access"])
 
@@ -83,16 +85,17 @@ async def issue_token(request: Request, gateway: GatewayParts) -> Response:
         return _refuse("invalid_request", "grant_type is given exactly once")
     if form["grant_type"] != ["client_credentials"]:
         return _refuse("unsupported_grant_type", "only client_credentials is supported")
-    caller = await _authenticate(request, gateway)
-    if caller is None:
+    known = await _authenticate(request, gateway)
+    if known is None:
         return _refuse("invalid_client", "unknown client or wrong secret", 401)
+    caller, now = known
     asked = " ".join(form.get("scope", [])).split()
     if not set(asked) <= set(caller.scopes):
         return _refuse("invalid_scope", "the client does not hold every scope asked for")
     granted = frozenset(Scope(scope) for scope in asked) or caller.scopes
     return Json(
         {
-            "access_token": gateway.tokens.issue(Caller(caller.client, granted, caller.agency)),
+            "access_token": gateway.tokens.issue(Caller(caller.client, granted, caller.agency), now),
             "token_type": "Bearer",
             "expires_in": gateway.tokens.seconds,
             "scope": " ".join(sorted(granted)),
@@ -108,7 +111,7 @@ def _pairs(form: str) -> dict[str, list[str]] | None:
     return found if len(found) <= 20 else None
 
 
-async def _authenticate(request: Request, gateway: GatewayParts) -> Caller | None:
+async def _authenticate(request: Request, gateway: GatewayParts) -> tuple[Caller, datetime] | None:
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -120,9 +123,10 @@ async def _authenticate(request: Request, gateway: GatewayParts) -> Caller | Non
         return None
     async with gateway.engine.connect() as connection:
         client = await find_client(connection, client_id)
+        now = await server_now(connection)
     if client is None or not matches(unquote_plus(secret), client.secret_sha256):
         return None
-    return Caller(client_id, frozenset(Scope(scope) for scope in client.scopes), client.agency)
+    return Caller(client_id, frozenset(Scope(scope) for scope in client.scopes), client.agency), now
 
 
 @router.get("/.well-known/jwks.json")

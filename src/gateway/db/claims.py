@@ -24,7 +24,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery that is ours to send until ``claimed_at`` plus the lease, by the database's clock.
+    """A delivery that is ours to send for a lease; ``claimed_at`` is when it was claimed by the database's clock.
 
     ``earlier`` attempts have failed since ``first_at`` (None when there were none).
     """
@@ -98,7 +98,7 @@ WITH pace AS (
       FROM pace, (SELECT connector_id, count(*) FROM claimed GROUP BY connector_id) AS taken
      WHERE connectors.id = pace.id AND taken.connector_id = pace.id AND pace.rate IS NOT NULL
 )
-SELECT claimed.id, report_id, event, reason, claimed.attempts AS number, now() AS claimed_at, c.id AS connector,
+SELECT claimed.id, report_id, event, reason, claimed.attempts AS number, clock_timestamp() AS claimed_at, c.id AS connector,
        c.name, c.kind, c.url, c.allow_private_addresses, c.credentials,
        made.count + is_lost::int AS earlier, least(made.first_at, CASE WHEN is_lost THEN lost_at END) AS first_at
   FROM claimed JOIN connectors c ON c.id = connector_id

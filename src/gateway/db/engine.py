@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 import sqlalchemy as sa
 from sqlalchemy import event, exc
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gateway.db.embedded import EmbeddedServer
 from gateway.domain.exact import decode, encode
@@ -69,6 +70,7 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | exc.TimeoutError)
 
 
-async def server_now(connection: Any) -> Any:
+async def server_now(connection: AsyncConnection) -> datetime:
     """The database's clock, by which leases, tokens and lateness go."""
-    return await connection.scalar(sa.select(sa.func.clock_timestamp()))
+    now: datetime = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+    return now

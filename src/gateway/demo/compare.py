@@ -85,5 +85,6 @@ def _share(part: int, whole: int, decimals: int) -> str:
 
 def _compare(stage: Stage, what: str, found: Mapping[str, Figures], expected: Mapping[str, Figures]) -> int:
     for each in differences(expected, found):
-        stage.fault(f"{what} {each.place} {each.indicator}: {number(each.actual)}, not {number(each.expected)}")
+        place = " ".join(filter(None, (what, each.place, each.indicator)))
+        stage.fault(f"{place}: {number(each.actual)}, not {number(each.expected)}")
     return len(expected) * len(INDICATORS)

@@ -13,6 +13,7 @@ from gateway.demo.start import Addresses
 from gateway.settings import Settings
 
 _JUSTICE_DEPARTMENT = "H26.13"
+_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def conclude(show: Show, outcome: Outcome, seconds: float) -> bool:
             "Seconds, from an empty directory": number(round(seconds)),
         }
     )
-    for fault in outcome.faults:
+    for fault in outcome.faults[:_LISTED]:
         show.fault(fault)
     if not outcome.faults:
         show.done("[bold]Everything pushed was checked, kept, forwarded and counted, and both counts agree.[/]")

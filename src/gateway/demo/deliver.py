@@ -33,7 +33,7 @@ async def check_deliveries(stage: Stage) -> float:
 
 
 async def _wait(stage: Stage) -> None:
-    """Until every delivery has arrived and is recorded as such, or nothing moves any more."""
+    """Until nothing is open any more, or nothing moves."""
     moved, last = time.monotonic(), -1
     with stage.show.bar("Delivering", len(stage.owed)) as bar:
         while time.monotonic() - moved < _PATIENCE:
@@ -41,7 +41,7 @@ async def _wait(stage: Stage) -> None:
             bar.at(arrived)
             if arrived != last:
                 moved, last = time.monotonic(), arrived
-            elif arrived >= len(stage.owed) and not await _is_anything_open(stage):
+            elif not await _is_anything_open(stage):
                 return
             await asyncio.sleep(0.3)
 

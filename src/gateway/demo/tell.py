@@ -49,17 +49,15 @@ async def tell_wrong(stage: Stage) -> tuple[bytes, str]:
 
 
 def _show_findings(stage: Stage, refusal: dict[str, Any]) -> None:
-    findings = {each["rule"]: each for each in refusal["findings"]}
-    stage.show.trouble(
-        f"422: refused, with [bold]all {len(refusal['findings'])} findings in one answer[/] (in Vietnamese or English):"
-    )
+    findings, show = refusal["findings"], stage.show
+    show.trouble(f"422: refused, with [bold]all {len(findings)} findings in one answer[/] (in Vietnamese or English):")
     columns = ("rule", "severity", "pointer", "#expected", "#actual", "#difference")
     names = [column.removeprefix("#") for column in columns]
-    stage.show.table(columns, [[each[name] for name in names] for each in findings.values()])
-    stage.show.say(*(f"[bold]{rule}[/] {each['message']}" for rule, each in findings.items()), "")
-    found = {rule: each["difference"] for rule, each in findings.items()}
-    stage.require(found == {"R1": "-1", "R4": "-1", "R6": "-25"}, f"the wrong report's findings are {found}")
-    stage.show.say("R6 may be explained; R1 and R4 must be mended. What was refused is kept, and never counted.")
+    show.table(columns, [[each[name] for name in names] for each in findings])
+    show.say(*(f"[bold]{each['rule']}[/] {each['message']}" for each in findings), "")
+    found = sorted((each["rule"], each["difference"]) for each in findings)
+    stage.require(found == [("R1", "-1"), ("R4", "-1"), ("R6", "-25")], f"the wrong report's findings are {found}")
+    show.say("R6 may be explained; R1 and R4 must be mended. What was refused is kept, and never counted.")
 
 
 async def _require_unchanged(stage: Stage) -> None:

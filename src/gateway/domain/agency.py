@@ -11,9 +11,9 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from gateway.domain.document import Valid
+from gateway.domain.document import Valid, choice
 
 AGENCY_CODE = r"^[A-Z][0-9]{2}(\.[0-9A-Z]+)*$"
 MAX_CODE_LENGTH = 35
@@ -34,10 +34,6 @@ class Level(StrEnum):
     unit = "unit"
 
 
-def _level(value: object) -> object:
-    return Level(value) if isinstance(value, str) and value in set(Level) else value
-
-
 class Agency(Valid):
     """One version of an agency: what holds about it from ``valid_from`` on.
 
@@ -46,7 +42,7 @@ class Agency(Valid):
 
     code: AgencyCode
     name: str = Field(min_length=1, max_length=500)
-    level: Annotated[Level, BeforeValidator(_level)]
+    level: Annotated[Level, choice(Level)]
     parent: AgencyCode | None = None
     successor: AgencyCode | None = None
     aliases: list[Annotated[str, StringConstraints(min_length=1, max_length=100)]] = Field(
@@ -130,7 +126,7 @@ class Agencies:
         legacy = _LEGACY_CODE.match(code)
         if legacy and code.startswith("000.00.00.") and legacy[4] in self.versions:
             return legacy[4]
-        return self._aliases.get(text) or self._aliases.get(code)
+        return self._aliases.get(code)
 
     def at(self, code: str, day: date) -> Agency | None:
         """The version of an agency in force on a day: the last begun by then, unless it has ended."""
@@ -168,7 +164,12 @@ class Agencies:
 
     @cached_property
     def _aliases(self) -> Mapping[str, str]:
-        return {alias: code for code, all_ in self.versions.items() for each in all_ for alias in each.aliases}
+        return {
+            normalise_code(alias): code
+            for code, all_ in self.versions.items()
+            for each in all_
+            for alias in each.aliases
+        }
 
 
 def agency_faults(versions: Mapping[str, list[Agency]]) -> list[tuple[str, str]]:
@@ -180,7 +181,7 @@ def agency_faults(versions: Mapping[str, list[Agency]]) -> list[tuple[str, str]]
             for role, other in (("parent", version.parent), ("successor", version.successor)):
                 if other is not None and other not in versions:
                     found.append((code, f"{role} {other} is not an agency"))
-            for alias in version.aliases:
+            for alias in map(normalise_code, version.aliases):
                 if owner.setdefault(alias, code) != code:
                     found.append((code, f"alias {alias} also belongs to {owner[alias]}"))
                 if alias != code and alias in versions:

@@ -1,11 +1,26 @@
 """What catalogue documents are made of: strict models, titles in two languages, validity, lists of all faults."""
 
 from datetime import date
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from gateway.errors import Place, Text
+
+
+def choice(enumeration: type[StrEnum]) -> BeforeValidator:
+    """Takes one of an enumeration's words, or None where the field may be null; names them all otherwise."""
+
+    def choose(value: object) -> object:
+        if value is None or isinstance(value, enumeration):
+            return value
+        if isinstance(value, str) and value in set(enumeration):
+            return enumeration(value)
+        raise PydanticCustomError("choice", "Must be one of: {choices}", {"choices": ", ".join(enumeration)})
+
+    return BeforeValidator(choose, json_schema_input_type=enumeration)
 
 
 def _iso_date(value: object) -> object:
@@ -74,12 +89,24 @@ _SENTENCES = {
     "model_attributes_type": Text("Phải là một đối tượng JSON.", "Must be a JSON object."),
     "date_type": Text("Phải là ngày dạng YYYY-MM-DD.", "Must be a date, YYYY-MM-DD."),
     "uuid_type": Text("Phải là UUID.", "Must be a UUID."),
+    "is_instance_of": Text("Sai kiểu giá trị.", "Wrong kind of value."),
+    "choice": Text("Phải là một trong: {choices}.", "Must be one of: {choices}."),
+    "literal_error": Text("Phải là một trong: {expected}.", "Must be one of: {expected}."),
+    "string_too_short": Text("Phải có ít nhất {min_length} ký tự.", "Must have at least {min_length} characters."),
+    "string_too_long": Text("Chỉ được tối đa {max_length} ký tự.", "Must have at most {max_length} characters."),
+    "string_pattern_mismatch": Text("Không đúng mẫu {pattern}.", "Must match {pattern}."),
+    "too_short": Text("Phải có ít nhất {min_length} phần tử.", "Must have at least {min_length} items."),
+    "too_long": Text("Chỉ được tối đa {max_length} phần tử.", "Must have at most {max_length} items."),
+    "greater_than": Text("Phải lớn hơn {gt}.", "Must be greater than {gt}."),
+    "greater_than_equal": Text("Không được nhỏ hơn {ge}.", "Must not be less than {ge}."),
+    "less_than_equal": Text("Không được lớn hơn {le}.", "Must not be greater than {le}."),
 }
 
 
 def _sentence(fault: Any) -> Text:
     known = _SENTENCES.get(fault["type"])
     if known is not None:
-        return known
+        values = fault.get("ctx", {})
+        return Text(known.vi.format(**values), known.en.format(**values))
     message = str(fault["msg"]).removeprefix("Value error, ")
-    return Text(f"Giá trị không hợp lệ: {message}", f"{message}.")
+    return Text(f"Giá trị không hợp lệ: {message}.", f"{message}.")

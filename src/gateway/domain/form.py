@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Literal, Optional, Self
+from typing import Annotated, Any, Literal, Optional, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -15,11 +15,12 @@ from pydantic import (
     Field,
     StringConstraints,
     TypeAdapter,
+    ValidationError,
     create_model,
     model_validator,
 )
 
-from gateway.domain.document import Document, Title, Valid
+from gateway.domain.document import Document, Title, Valid, choice
 from gateway.domain.period import Frequency
 from gateway.domain.rules import (
     RESERVED,
@@ -86,14 +87,14 @@ class Indicator(Document):
     id: ColumnId
     column: str | None = Field(default=None, max_length=20)
     title: Title
-    type: Annotated[Type, BeforeValidator(lambda value: _member(Type, value))]
+    type: Annotated[Type, choice(Type)]
     unit: str | None = Field(default=None, max_length=50)
     scale: int | None = Field(default=None, ge=0, le=MAX_DECIMALS)
     min: Annotated[Decimal, BeforeValidator(lambda value: _exact(value))] | None = None
     max: Annotated[Decimal, BeforeValidator(lambda value: _exact(value))] | None = None
     required: bool = False
-    over_agencies: Annotated[Combine, BeforeValidator(lambda value: _member(Combine, value))]
-    over_time: Annotated[Combine, BeforeValidator(lambda value: _member(Combine, value))]
+    over_agencies: Annotated[Combine, choice(Combine)]
+    over_time: Annotated[Combine, choice(Combine)]
     formula: str | None = None
 
     @model_validator(mode="after")
@@ -127,7 +128,7 @@ class Rule(Document):
     """A rule of a form: a condition in the rule language that holds for every correct report."""
 
     id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,29}$")]
-    severity: Annotated[Severity, BeforeValidator(lambda value: _member(Severity, value))]
+    severity: Annotated[Severity, choice(Severity)]
     check: str
     message: Title
 
@@ -140,16 +141,10 @@ class FormDocument(Valid):
     version: int = Field(ge=1, le=999)
     legal_basis: str | None = Field(default=None, max_length=500)
     title: Title
-    frequencies: list[Annotated[Frequency, BeforeValidator(lambda value: _member(Frequency, value))]] = Field(
-        min_length=1
-    )
+    frequencies: list[Annotated[Frequency, choice(Frequency)]] = Field(min_length=1)
     breakdowns: list[Breakdown] = Field(default_factory=list, max_length=10)
     indicators: list[Indicator] = Field(min_length=1, max_length=500)
     rules: list[Rule] = Field(default_factory=list, max_length=500)
-
-
-def _member(enumeration: type[StrEnum], value: object) -> object:
-    return enumeration(value) if isinstance(value, str) and value in set(enumeration) else value
 
 
 def _exact(value: object) -> object:
@@ -171,12 +166,53 @@ BUILT_IN_FINDINGS = frozenset(
 )
 
 
+Fault: TypeAlias = tuple[tuple[int | str, ...], str]
+"""A place in a form document and what is wrong there."""
+
+
 class FormFault(ValueError):
     """A form document whose parts do not fit; ``faults`` holds every place and reason."""
 
-    def __init__(self, faults: Sequence[tuple[tuple[int | str, ...], str]]) -> None:
+    def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("; ".join(reason for _, reason in faults))
         self.faults = tuple(faults)
+
+
+def rule_faults(document: Mapping[str, Any]) -> Iterator[Fault]:
+    """What is wrong with the rules of a document that is wrong elsewhere too, so that its author sees all at once."""
+    indicators: list[Indicator] = []
+    for part in _parts(document, "indicators"):
+        try:
+            indicators.append(Indicator.model_validate(part))
+        except ValidationError:
+            return  # a rule that names this one would be blamed for nothing
+    columns = _columns(indicators)
+    for index, rule in enumerate(_parts(document, "rules")):
+        check = rule.get("check")
+        if isinstance(check, str):
+            try:
+                compile_check(check, columns)
+            except RuleError as error:
+                yield ("rules", index, "check"), str(error)
+
+
+def codelists_named(document: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """The code lists a document's breakdowns name, with the place of each."""
+    for index, breakdown in enumerate(_parts(document, "breakdowns")):
+        if isinstance(breakdown.get("codelist"), str):
+            yield index, breakdown["codelist"]
+
+
+def _parts(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    parts = document.get(name)
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def _columns(indicators: Sequence[Indicator]) -> dict[str, Column]:
+    return {
+        indicator.id: Column(index, _kind(indicator), indicator.places if indicator.is_number else None)
+        for index, indicator in enumerate(indicators)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +235,7 @@ class Form:
         self.document = document
         self.code, self.version = document.code, document.version
         self.breakdowns, self.indicators = document.breakdowns, document.indicators
-        self.columns = {
-            indicator.id: Column(index, _kind(indicator), indicator.places if indicator.is_number else None)
-            for index, indicator in enumerate(self.indicators)
-        }
+        self.columns = _columns(self.indicators)
         found = list(_name_faults(document))
         self.rules: list[CompiledRule] = []
         for index, rule in enumerate(document.rules):
@@ -216,7 +249,7 @@ class Form:
         if found:
             raise FormFault(found)
 
-    def _compile_formula(self, index: int, indicator: Indicator) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    def _compile_formula(self, index: int, indicator: Indicator) -> Iterator[Fault]:
         if indicator.formula is None:
             return
         place = ("indicators", index, "formula")
@@ -320,7 +353,7 @@ def _cell_type(indicator: Indicator) -> Any:
             return Annotated[str, StringConstraints(max_length=4000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
 
 
-def _name_faults(document: FormDocument) -> Iterator[tuple[tuple[int | str, ...], str]]:
+def _name_faults(document: FormDocument) -> Iterator[Fault]:
     seen: set[str] = set()
     places = [("breakdowns", index, each.id) for index, each in enumerate(document.breakdowns)]
     places += [("indicators", index, each.id) for index, each in enumerate(document.indicators)]

@@ -24,6 +24,8 @@ from typing import Literal
 
 # Asia/Ho_Chi_Minh has kept UTC+7 without daylight saving since 1975. A constant needs no time zone database,
 # which small containers do not have.
+from gateway.errors import Text
+
 VIETNAM = timezone(timedelta(hours=7), "Asia/Ho_Chi_Minh")
 
 FIRST_YEAR, LAST_YEAR = 2000, 2099
@@ -34,15 +36,20 @@ PERIOD_PATTERN = (
 )
 
 _GRAMMAR = re.compile(PERIOD_PATTERN)
+_WRITTEN = "2026, 2026-S1, 2026-Q3, 2026-07, 2026-W30, 2026-9M, 2026-07-20/P14D"
 _MALFORMED = (
-    f"A period is written like 2026, 2026-S1, 2026-Q3, 2026-07, 2026-W30, 2026-9M or 2026-07-20/P14D, "
-    f"with a year from {FIRST_YEAR} to {LAST_YEAR}."
+    f"Kỳ báo cáo được viết như: {_WRITTEN}, với năm từ {FIRST_YEAR} đến {LAST_YEAR}.",
+    f"A period is written like {_WRITTEN}, with a year from {FIRST_YEAR} to {LAST_YEAR}.",
 )
 _DAY = timedelta(days=1)
 
 
 class PeriodError(ValueError):
-    """The text is not a period, or not a list of periods; the message is a sentence for its writer."""
+    """The text is not a period, or not a list of periods; ``message`` is a sentence for its writer."""
+
+    def __init__(self, vi: str, en: str) -> None:
+        super().__init__(en)
+        self.message = Text(vi, en)
 
 
 class Frequency(StrEnum):
@@ -125,7 +132,7 @@ DECREE_09_2019 = PeriodRule(cutoff_day=14, deadline_day=25)
 def parse_period(code: str, rule: PeriodRule = DECREE_09_2019) -> Period:
     """The period a code names, cut by the rule; raises `PeriodError`."""
     if _GRAMMAR.fullmatch(code) is None:
-        raise PeriodError(_MALFORMED)
+        raise PeriodError(*_MALFORMED)
     if "/" in code:
         return _ad_hoc(code)
     return _regular(*_place_in_year(code), rule)
@@ -134,7 +141,10 @@ def parse_period(code: str, rule: PeriodRule = DECREE_09_2019) -> Period:
 def next_period(period: Period, rule: PeriodRule = DECREE_09_2019) -> Period:
     """The period of the same frequency that comes next; raises `PeriodError` when there is none."""
     if period.frequency is Frequency.ad_hoc:
-        raise PeriodError(f"{period.code} is an ad hoc period: none follows it.")
+        raise PeriodError(
+            f"{period.code} là kỳ đột xuất: không có kỳ tiếp theo.",
+            f"{period.code} is an ad hoc period: none follows it.",
+        )
     frequency, year, number = _place_in_year(period.code)
     if frequency is Frequency.weekly:
         year, number, _ = (period.end + _DAY).isocalendar()
@@ -143,7 +153,10 @@ def next_period(period: Period, rule: PeriodRule = DECREE_09_2019) -> Period:
     else:
         number += 1
     if year > LAST_YEAR:
-        raise PeriodError(f"{period.code} is the last period: years go up to {LAST_YEAR}.")
+        raise PeriodError(
+            f"{period.code} là kỳ cuối: chỉ nhận đến năm {LAST_YEAR}.",
+            f"{period.code} is the last period: years go up to {LAST_YEAR}.",
+        )
     return _regular(frequency, year, number, rule)
 
 
@@ -171,9 +184,12 @@ def expand(expression: str, *, rule: PeriodRule = DECREE_09_2019) -> list[Period
     for part in expression.split(","):
         for period in _range(part, rule):
             if period.code in periods:
-                raise PeriodError(f"{period.code} is named twice.")
+                raise PeriodError(f"{period.code} được nêu hai lần.", f"{period.code} is named twice.")
             if len(periods) == MAX_PERIODS:
-                raise PeriodError(f"At most {MAX_PERIODS} periods can be asked for at once.")
+                raise PeriodError(
+                    f"Mỗi lần chỉ hỏi tối đa {MAX_PERIODS} kỳ.",
+                    f"At most {MAX_PERIODS} periods can be asked for at once.",
+                )
             periods[period.code] = period
     return list(periods.values())
 
@@ -218,7 +234,9 @@ def _week(code: str, year: int, number: int) -> Period:
     try:
         monday = date.fromisocalendar(year, number, 1)
     except ValueError:
-        raise PeriodError(f"{code} does not exist: {year} has 52 weeks.") from None
+        raise PeriodError(
+            f"Không có {code}: năm {year} có 52 tuần.", f"{code} does not exist: {year} has 52 weeks."
+        ) from None
     return Period(code, Frequency.weekly, monday, monday + timedelta(days=6), None)
 
 
@@ -229,13 +247,15 @@ def _ad_hoc(code: str) -> Period:
     try:
         start = date.fromisoformat(first_day)
     except ValueError:
-        raise PeriodError(f"{first_day} is not a day of the calendar.") from None
+        raise PeriodError(
+            f"{first_day} không phải là một ngày có thật.", f"{first_day} is not a day of the calendar."
+        ) from None
     if unit in "DW":
         after = start + timedelta(days=count if unit == "D" else 7 * count)
     else:
         after = _day_of_month(start.year, start.month + count * (1 if unit == "M" else 12), start.day)
     if after > date(LAST_YEAR + 1, 1, 1):
-        raise PeriodError(f"{code} ends after {LAST_YEAR}.")
+        raise PeriodError(f"{code} kết thúc sau năm {LAST_YEAR}.", f"{code} ends after {LAST_YEAR}.")
     return Period(code, Frequency.ad_hoc, start, after - _DAY, None)
 
 
@@ -254,11 +274,20 @@ def _range(part: str, rule: PeriodRule) -> Iterator[Period]:
         return
     last = parse_period(last_code, rule)
     if Frequency.ad_hoc in (first.frequency, last.frequency):
-        raise PeriodError("Ad hoc periods have no ranges: list them, separated by commas.")
+        raise PeriodError(
+            "Kỳ đột xuất không có khoảng: hãy liệt kê, cách nhau bằng dấu phẩy.",
+            "Ad hoc periods have no ranges: list them, separated by commas.",
+        )
     if first.frequency is not last.frequency:
-        raise PeriodError(f"{first.code} and {last.code} have different frequencies: a range has one.")
+        raise PeriodError(
+            f"{first.code} và {last.code} khác loại kỳ: một khoảng chỉ có một loại.",
+            f"{first.code} and {last.code} have different frequencies: a range has one.",
+        )
     if first.start > last.start:
-        raise PeriodError(f"The range is reversed: {first.code} comes after {last.code}.")
+        raise PeriodError(
+            f"Khoảng bị ngược: {first.code} sau {last.code}.",
+            f"The range is reversed: {first.code} comes after {last.code}.",
+        )
     while first.code != last.code:
         yield first
         first = next_period(first, rule)

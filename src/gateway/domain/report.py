@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from gateway.domain.document import Document
+from gateway.domain.document import Document, choice
 from gateway.domain.form import LARGEST, Severity
 from gateway.errors import Language, Text
 
@@ -48,12 +48,6 @@ def _uuid(value: object) -> object:
     return value
 
 
-def _enum(enumeration: type[StrEnum]) -> BeforeValidator:
-    return BeforeValidator(
-        lambda value: enumeration(value) if isinstance(value, str) and value in set(enumeration) else value
-    )
-
-
 ShortText = Annotated[str, StringConstraints(max_length=4000)]
 
 
@@ -72,9 +66,9 @@ class Submission(Document):
     agency: str = Field(min_length=1, max_length=100, examples=["H26.18"])
     period: str = Field(min_length=1, max_length=40, examples=["2026-Q3"])
     rows: list[dict[str, Any]]
-    kind: Annotated[ReportKind, _enum(ReportKind)] = ReportKind.own
+    kind: Annotated[ReportKind, choice(ReportKind)] = ReportKind.own
     explanations: list[Explanation] | None = Field(default=None, max_length=10_000)
-    nil: Annotated[Nil | None, _enum(Nil)] = None
+    nil: Annotated[Nil | None, choice(Nil)] = None
     corrects: Annotated[UUID | None, BeforeValidator(_uuid)] = None
     reason: ShortText | None = None
     form_version: int | None = Field(default=None, ge=1, le=LARGEST)

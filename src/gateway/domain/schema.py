@@ -92,14 +92,14 @@ def _cell(indicator: Indicator) -> dict[str, Any]:
     return cell
 
 
-def example(form: Form, codes: Mapping[str, frozenset[str]]) -> dict[str, Any]:
+def example(form: Form, codes: Mapping[str, frozenset[str]], agency: str) -> dict[str, Any]:
     """A report of zeros in the form's shape, to be filled in; zeros satisfy sums and balances."""
     row: dict[str, Any] = {each.id: min(codes[each.id]) for each in form.breakdowns}
     zeros = {Type.text: None, Type.boolean: False}
     row |= {each.id: zeros.get(each.type, each.min or 0) for each in form.indicators}
     return {
         "form": form.code,
-        "agency": "H26.18",
+        "agency": agency,
         "period": _EXAMPLE_PERIODS[form.document.frequencies[0]],
         "rows": [row],
     }

@@ -59,7 +59,7 @@ def read_periods(expression: str) -> list[Period]:
     try:
         return sorted(expand(expression), key=lambda each: (each.start, each.end))
     except PeriodError as error:
-        raise _wrong("period", f"Kỳ báo cáo không hợp lệ: {error}", f"Not a period: {error}") from error
+        raise _wrong("period", *error.message) from error
 
 
 def ask(

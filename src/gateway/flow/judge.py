@@ -88,8 +88,7 @@ def _period(code: str) -> Period:
     try:
         return parse_period(code)
     except PeriodError as error:
-        message = Text(f"Kỳ báo cáo không hợp lệ: {error}", f"Not a period: {error}")
-        raise MalformedRequest(message, errors=[Place("/period", message)]) from error
+        raise MalformedRequest(error.message, errors=[Place("/period", error.message)]) from error
 
 
 def find_agency(catalogue: Catalogue, text: str, root: str | None, today: date) -> str:

@@ -15,7 +15,7 @@ from gateway.domain.agency import Agencies, Agency, agency_faults
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.codelist import CodeList
 from gateway.domain.document import faults, pointer
-from gateway.domain.form import Form, FormDocument, FormFault
+from gateway.domain.form import Fault, Form, FormDocument, FormFault, codelists_named, rule_faults
 from gateway.domain.upstream import Upstream, What
 from gateway.errors import CatalogueConflict, InvalidCatalogue, Place, Text
 
@@ -87,7 +87,7 @@ Document = tuple[str, str, Mapping[str, Any]]
 
 
 async def amend(
-    connection: AsyncConnection, current: Catalogue, documents: Iterable[Document], client: UUID | None
+    connection: AsyncConnection, current: Catalogue, documents: Sequence[Document], client: UUID | None
 ) -> int:
     """Check documents together against the catalogue and record those that change it, as one revision.
 
@@ -101,15 +101,15 @@ async def amend(
             entries.append((source, _entry(kind, document)))
         except ValidationError as error:
             found += [Place(f"{source}{place}", message) for place, message in faults(error)]
+            if kind == "form":
+                found += _places(source, rule_faults(document))
         except FormFault as error:
-            found += [
-                Place(f"{source}{pointer(place)}", Text(f"Lỗi: {reason}", reason)) for place, reason in error.faults
-            ]
+            found += _places(source, error.faults)
     new = [(source, entry) for source, entry in entries if not _is_known(current, entry)]
-    found += _together(current, new)
+    found += _unknown_codelists(current, documents) + _together(current, new)
     if found:
         raise InvalidCatalogue(
-            Text(f"Có {len(found)} lỗi; chưa nạp gì.", f"{len(found)} faults; nothing was loaded."),
+            Text(f"Chưa nạp gì; số lỗi: {len(found)}.", f"Nothing was loaded; faults: {len(found)}."),
             errors=found,
         )
     for _, entry in new:
@@ -152,18 +152,29 @@ def _is_known(current: Catalogue, entry: Entry) -> bool:
     return known is not None and known.model_dump() == entry.document
 
 
+def _places(source: str, faults_found: Iterable[Fault]) -> list[Place]:
+    return [Place(f"{source}{pointer(place)}", Text(f"Lỗi: {reason}", reason)) for place, reason in faults_found]
+
+
+def _unknown_codelists(current: Catalogue, documents: Sequence[Document]) -> list[Place]:
+    lists = set(current.codelists) | {str(each.get("id")) for _, kind, each in documents if kind == "codelist"}
+    return [
+        Place(
+            f"{source}/breakdowns/{index}/codelist",
+            Text(f"Chưa có danh mục {name}.", f"There is no code list {name}."),
+        )
+        for source, kind, document in documents
+        if kind == "form"
+        for index, name in codelists_named(document)
+        if name not in lists
+    ]
+
+
 def _together(current: Catalogue, new: Sequence[tuple[str, Entry]]) -> list[Place]:
     """What is wrong with the documents taken together with what is there already."""
     found: list[Place] = []
-    lists = set(current.codelists) | {entry.code for _, entry in new if entry.kind == "codelist"}
     for source, entry in new:
-        if entry.kind == "form":
-            for index, breakdown in enumerate(entry.document["breakdowns"]):
-                if breakdown["codelist"] not in lists:
-                    name = breakdown["codelist"]
-                    message = Text(f"Chưa có danh mục {name}.", f"There is no code list {name}.")
-                    found.append(Place(f"{source}/breakdowns/{index}/codelist", message))
-        elif entry.kind == "codelist":
+        if entry.kind == "codelist":
             known = current.codelists.get(entry.code)
             lost = set(known.by_code if known else ()) - {each["code"] for each in entry.document["codes"]}
             if lost:

@@ -1,5 +1,6 @@
 """Read a pushed body: strict JSON on the raw bytes, then the envelope. Pure."""
 
+import re
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,7 +23,9 @@ def parse_json(body: bytes) -> Any:
         value = decode(body)
     except ValueError as error:
         reason = str(error)
-        message = Text(f"Không phải JSON hợp lệ: {reason}", f"Not strict JSON: {reason}")
+        place = re.search(r"line (\d+) column (\d+)$", reason)
+        where = f" (dòng {place[1]}, cột {place[2]})" if place else ""
+        message = Text(f"Nội dung không phải JSON hợp lệ{where}.", f"Not strict JSON: {reason}.")
         raise MalformedRequest(message, errors=[Place("", message)]) from error
     if b"\\u0000" in body and (places := list(_nul_places(value, ()))):
         message = Text("Chuỗi chứa ký tự NUL.", "The string contains a NUL character.")
@@ -57,7 +60,7 @@ def read_submission(body: bytes) -> Submission:
     except ValidationError as error:
         found = faults(error)
         raise MalformedRequest(
-            Text(f"Phần khung báo cáo có {len(found)} lỗi.", f"The envelope has {len(found)} faults."),
+            Text(f"Số lỗi ở phần khung báo cáo: {len(found)}.", f"Faults in the envelope: {len(found)}."),
             errors=found[:MAX_PLACES],
         ) from error
     if submission.classification != "none":

@@ -86,6 +86,7 @@ def validate(
     if rows:
         _apply_rules(form, rows, previous, findings)
     findings.extend(_unknown_explanations(form, submission.explanations or ()))
+    findings.sort(key=_row_number)
     explained = {(each.rule, _row_key(each.row)) for each in submission.explanations or ()}
     refused = any(
         finding.severity is Severity.error
@@ -387,6 +388,12 @@ def _undecided(form: Form, rule: CompiledRule, row: _Reading | None, reason: Und
     indicator = operand if operand in form.columns else rule.check.target
     place = _place(row, indicator if row else None)
     return _fault(name, place, message, row.shown if row else None, indicator, Severity.warning)
+
+
+def _row_number(finding: Finding) -> int:
+    """Findings stand in the order of the rows they are about, those about the whole report first."""
+    steps = finding.pointer.split("/")
+    return int(steps[2]) if len(steps) > 2 and steps[1] == "rows" else -1
 
 
 def _row_key(row: Mapping[str, str] | None) -> frozenset[tuple[str, str]]:
