@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.outcome import Comparison, Memory
-from benchmarks.processes import Bench, cpu_seconds, sampled_peak
+from benchmarks.processes import Bench, sampled_peak
 from benchmarks.reports import FIGURES, Keys, body, rows
 from uuid_utils.compat import uuid7
 
@@ -46,11 +46,12 @@ def content(keys: Keys, ids: dict[str, int], reports: int, count: int, variants:
     return Content(b"\n".join(lines), "".join(copied).encode(), reports)
 
 
-async def _copy(bench: Bench, rows_text: bytes) -> float:
+async def _copy(bench: Bench, rows_text: bytes) -> tuple[float, float]:
+    """How long a bare COPY takes, and how much CPU it takes of PostgreSQL."""
     async with bench.connected() as connection:
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), bench.backends_seconds()
         await connection.copy_to_table("bench_rows", source=io.BytesIO(rows_text), columns=_COLUMNS)
-        return time.perf_counter() - began
+        return time.perf_counter() - began, bench.backends_seconds() - cpu
 
 
 async def _push(bench: Bench, batch: Content, key: str) -> float:
@@ -82,13 +83,12 @@ async def batches(bench: Bench, keys: Keys, rounds: int, values: int) -> list[Co
         for _ in range(rounds):
             batch = content(keys, ids, reports, count, variants)
             total = reports * count * FIGURES
-            before = cpu_seconds(bench.postgres)
-            bare = total / await _copy(bench, batch.copy)
-            between = cpu_seconds(bench.postgres), bench.api.cpu_seconds()
-            ours = total / await _push(bench, batch, str(uuid7()))
-            after = cpu_seconds(bench.postgres), bench.api.cpu_seconds()
-            rates.append((bare, ours))
-            costs.append((after[1] - between[1], after[0] - between[0], between[0] - before))
+            bare, bare_cpu = await _copy(bench, batch.copy)
+            before = bench.api.cpu_seconds(), bench.backends_seconds()
+            ours = await _push(bench, batch, str(uuid7()))
+            after = bench.api.cpu_seconds(), bench.backends_seconds()
+            rates.append((total / bare, total / ours))
+            costs.append((after[0] - before[0], after[1] - before[1], bare_cpu))
         cpu = [1e6 * median(each) / reports for each in zip(*costs, strict=True)]
         notes = dict(zip(("API", "PostgreSQL", "bare PostgreSQL"), cpu, strict=True))
         found.append(Comparison(name, "values/s", rates, aim, notes))

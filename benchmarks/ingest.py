@@ -6,7 +6,7 @@ from statistics import median
 
 from benchmarks.load import Load, request, send_all
 from benchmarks.outcome import Comparison
-from benchmarks.processes import Bench, Server, cpu_seconds
+from benchmarks.processes import Bench, Server
 from benchmarks.reports import FIGURES, FIRST_WEEK, Keys, agencies, body
 
 _WARM_UP = 200
@@ -54,9 +54,9 @@ class Ingest:
     async def round(self, to_ours: bool, count: int) -> Round:
         server: Server = self.bench.api if to_ours else self.bench.bare
         requests = self._requests(to_ours, count)
-        before = server.cpu_seconds(), cpu_seconds(self.bench.postgres)
+        before = server.cpu_seconds(), self.bench.backends_seconds()
         load = await send_all(server.port, requests, self.connections)
-        after = server.cpu_seconds(), cpu_seconds(self.bench.postgres)
+        after = server.cpu_seconds(), self.bench.backends_seconds()
         return Round(load, after[0] - before[0], after[1] - before[1])
 
     async def compare(self, rounds: int, counts: tuple[int, int], name: str, aim: str) -> Comparison:

@@ -98,8 +98,8 @@ WITH pace AS (
       FROM pace, (SELECT connector_id, count(*) FROM claimed GROUP BY connector_id) AS taken
      WHERE connectors.id = pace.id AND taken.connector_id = pace.id AND pace.rate IS NOT NULL
 )
-SELECT claimed.id, report_id, event, reason, claimed.attempts AS number, clock_timestamp() AS claimed_at, c.id AS connector,
-       c.name, c.kind, c.url, c.allow_private_addresses, c.credentials,
+SELECT claimed.id, report_id, event, reason, claimed.attempts AS number, clock_timestamp() AS claimed_at,
+       c.id AS connector, c.name, c.kind, c.url, c.allow_private_addresses, c.credentials,
        made.count + is_lost::int AS earlier, least(made.first_at, CASE WHEN is_lost THEN lost_at END) AS first_at
   FROM claimed JOIN connectors c ON c.id = connector_id
  CROSS JOIN LATERAL (SELECT count(*), min(started_at) AS first_at FROM attempts a
