@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -35,6 +35,12 @@ class Settings(BaseSettings):
     attempt_seconds: float = Field(default=10, gt=0)
     """Total deadline of one delivery attempt; shorter than the lease, so that a lease is never outlived."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _attempts_end_before_their_lease(self) -> Self:
+        if self.attempt_seconds + 1 > self.lease_seconds:
+            raise ValueError("attempt_seconds must be at least a second shorter than lease_seconds")
+        return self
 
     @property
     def keys(self) -> Path:

@@ -3,10 +3,14 @@
 import asyncio
 import zlib
 from collections.abc import AsyncIterator
+from typing import Any, TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 
+from gateway.domain.document import faults
 from gateway.errors import ContentTooLarge, MalformedRequest, Text, UnsupportedMediaType
+from gateway.flow.read import parse_json
 
 _PIECE = 1024 * 1024
 
@@ -92,3 +96,29 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
     if declared.isdecimal() and int(declared) > most:
         raise ContentTooLarge(Text(f"Nội dung vượt quá {most} byte.", f"The body is larger than {most} bytes."))
     return b"".join([piece async for piece in pieces(request, most, seconds)])
+
+
+Document = TypeVar("Document", bound=BaseModel)
+
+_SMALL_BYTES, _SMALL_SECONDS = 256 * 1024, 10
+
+
+async def read_document(request: Request, model: type[Document]) -> Document:
+    """A small JSON body as a document, as strictly as a report.
+
+    Raises ``UnsupportedMediaType``, ``ContentTooLarge``, or ``MalformedRequest`` with every fault.
+    """
+    media_type_of(request, "application/json")
+    value = parse_json(await read_body(request, _SMALL_BYTES, _SMALL_SECONDS))
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise MalformedRequest(errors=faults(error)) from error
+
+
+def takes(model: type[BaseModel], example: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What the OpenAPI document says of a route that reads its body by ``read_document``."""
+    content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
+    if example is not None:
+        content["example"] = example
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}

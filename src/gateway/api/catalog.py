@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from gateway.access.tokens import Caller
-from gateway.api.body import media_type_of, read_body
+from gateway.api.body import media_type_of, read_body, takes
 from gateway.api.deps import AnyCaller, Editor, Gateway, GatewayParts, NewestCatalogue, Today
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
@@ -178,18 +178,13 @@ _AGENCY = {
 }
 
 
-def _takes(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
-    content = {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}, "example": example}
-    return {"requestBody": {"required": True, "content": {"application/json": content}}}
-
-
 _WRITE = problems(400, 401, 403, 404, 409, 413, 415, 422)
 
 
 @router.put(
     "/forms/{code}/versions/{version}",
     response_model=FormDocument,
-    openapi_extra=_takes(FormDocument, _FORM),
+    openapi_extra=takes(FormDocument, _FORM),
     responses=_WRITE,
 )
 async def put_form(code: str, version: Version, request: Request, gateway: GatewayParts, caller: Editor) -> Response:
@@ -208,7 +203,7 @@ async def read_codelist(id: str, catalogue: NewestCatalogue, _: AnyCaller) -> Re
     return _document(codelist)
 
 
-@router.put("/codelists/{id}", response_model=CodeList, openapi_extra=_takes(CodeList, _CODELIST), responses=_WRITE)
+@router.put("/codelists/{id}", response_model=CodeList, openapi_extra=takes(CodeList, _CODELIST), responses=_WRITE)
 async def put_codelist(id: str, request: Request, gateway: GatewayParts, caller: Editor) -> Response:
     """Replace a code list. Codes are closed by ``valid_to``, never removed."""
     _whole_country(caller)
@@ -248,7 +243,7 @@ async def read_agency(code: str, catalogue: NewestCatalogue, _: AnyCaller, today
     return _document(catalogue.agencies.nearest(canonical, today))
 
 
-@router.put("/agencies/{code}", response_model=Agency, openapi_extra=_takes(Agency, _AGENCY), responses=_WRITE)
+@router.put("/agencies/{code}", response_model=Agency, openapi_extra=takes(Agency, _AGENCY), responses=_WRITE)
 async def put_agency(
     code: str,
     request: Request,

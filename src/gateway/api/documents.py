@@ -10,9 +10,12 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from gateway.api.forwarding import Grounds
 from gateway.api.problems import PROBLEM
-from gateway.api.shapes import PUSHED
+from gateway.api.shapes import PUSHED, Reason
+from gateway.domain.form import FormDocument
 from gateway.domain.report import Submission
+from gateway.flow.steer import ConnectorDocument
 
 _STATIC = Path(fastapi_offline.__file__).parent / "static"
 
@@ -63,8 +66,10 @@ def _document(app: FastAPI) -> dict[str, Any]:
         tags=app.openapi_tags,
     )
     components = document.setdefault("components", {})
-    schema = Submission.model_json_schema(ref_template="#/components/schemas/{model}")
-    components["schemas"] |= schema.pop("$defs", {}) | {"Submission": schema | {"examples": [PUSHED]}}
+    for model in (Submission, Reason, Grounds, ConnectorDocument, FormDocument):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}", by_alias=True)
+        components["schemas"] |= schema.pop("$defs", {}) | {model.__name__: schema}
+    components["schemas"]["Submission"]["examples"] = [PUSHED]
     components.setdefault("securitySchemes", {})["client secret"] = {
         "type": "http",
         "scheme": "basic",

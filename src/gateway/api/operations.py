@@ -5,11 +5,10 @@ from datetime import date
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request, Response
-from pydantic import ValidationError
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from gateway.access.tokens import Caller
-from gateway.api.body import media_type_of, read_body
+from gateway.api.body import read_document, takes
 from gateway.api.deps import GatewayParts, NewestCatalogue, Operator, Today
 from gateway.api.forwarding import (
     GIVEN,
@@ -40,10 +39,8 @@ from gateway.db.deliveries import (
 from gateway.db.engine import driver
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import DeliveryState
-from gateway.domain.document import faults
 from gateway.errors import MalformedRequest, NotFound, Place, Text
 from gateway.flow.judge import find_agency
-from gateway.flow.read import parse_json
 from gateway.flow.steer import (
     ConnectorDocument,
     Sees,
@@ -56,12 +53,17 @@ from gateway.flow.steer import (
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
-_MOST_BYTES = 256 * 1024
-_BODY_SECONDS = 10
+_WHY = takes(Grounds)
+_WHY["requestBody"]["required"] = False
 
 
-def _reason(grounds: Grounds | None) -> str | None:
-    return None if grounds is None else grounds.reason
+async def _reason(request: Request) -> str | None:
+    """The reason an operator gives, if there is a body at all."""
+    empty = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
+    return None if empty else (await read_document(request, Grounds)).reason
+
+
+Why = Annotated[str | None, Depends(_reason)]
 
 
 def _sight(catalogue: Catalogue, caller: Caller, today: date) -> Sees:
@@ -106,18 +108,10 @@ async def read_connector(
     return Json(connector_shown(row))
 
 
-_CONNECTOR_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": ConnectorDocument.model_json_schema(), "example": GIVEN}},
-    }
-}
-
-
 @router.put(
     "/connectors/{name}",
     response_model=ConnectorShape,
-    openapi_extra=_CONNECTOR_BODY,
+    openapi_extra=takes(ConnectorDocument, GIVEN),
     responses={
         201: {"model": ConnectorShape, "description": "The connector is new."},
         **problems(400, 401, 403, 404, 413, 415),
@@ -136,13 +130,8 @@ async def write_connector(
     With `from`, reports received since that day are delivered too, each key's in order. Without `credentials`
     those there are stay. An operator of a subtree names an `under` within it.
     """
-    media_type_of(request, "application/json")
-    value = parse_json(await read_body(request, _MOST_BYTES, _BODY_SECONDS))
-    try:
-        document = ConnectorDocument.model_validate(value)
-    except ValidationError as error:
-        raise MalformedRequest(errors=faults(error)) from error
-    document = await _agreed(document, name, catalogue, caller, today)
+    given = await read_document(request, ConnectorDocument)
+    document = await _agreed(given, name, catalogue, caller, today)
     row, is_new = await change_connector(
         gateway.engine,
         gateway.catalogues,
@@ -244,21 +233,26 @@ async def _pause(name: str, gateway: GatewayParts, sees: Sees, paused: bool) -> 
     return Json(connector_shown(row))
 
 
-@router.post("/connectors/{name}/retry", response_model=Retried, responses=problems(400, 401, 403, 404))
+@router.post(
+    "/connectors/{name}/retry",
+    response_model=Retried,
+    openapi_extra=_WHY,
+    responses=problems(400, 401, 403, 404, 413, 415),
+)
 async def retry_all(
     name: Name,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
     caller: Operator,
     today: Today,
-    body: Grounds | None = None,
+    why: Why,
 ) -> Response:
     """Try everything again that was refused or exhausted, and everything that waits, now.
 
     Left out is what a later delivery of the same report has passed.
     """
     sees = _sight(catalogue, caller, today)
-    return Json({"retried": await retry_connector(gateway.engine, name, sees, _reason(body))})
+    return Json({"retried": await retry_connector(gateway.engine, name, sees, why)})
 
 
 @router.get("/deliveries", response_model=DeliveryPage, responses=problems(400, 401, 403, 404))
@@ -306,7 +300,8 @@ async def read(
 @router.post(
     "/deliveries/{delivery}/retry",
     response_model=DeliveryShape,
-    responses=problems(400, 401, 403, 404, 409),
+    openapi_extra=_WHY,
+    responses=problems(400, 401, 403, 404, 409, 413, 415),
 )
 async def retry(
     delivery: UUID,
@@ -314,21 +309,22 @@ async def retry(
     catalogue: NewestCatalogue,
     caller: Operator,
     today: Today,
-    body: Grounds | None = None,
+    why: Why,
 ) -> Response:
     """Try a refused, exhausted or cancelled delivery again, from the start of its schedule; a pending one now.
 
     409 while it is being sent, once it is delivered, and once a later delivery of the same report may have arrived.
     """
     sees = _sight(catalogue, caller, today)
-    kept = await retry_delivery(gateway.engine, delivery, sees, _reason(body))
+    kept = await retry_delivery(gateway.engine, delivery, sees, why)
     return Json(delivery_shown(kept, catalogue))
 
 
 @router.post(
     "/deliveries/{delivery}/cancel",
     response_model=DeliveryShape,
-    responses=problems(400, 401, 403, 404, 409),
+    openapi_extra=_WHY,
+    responses=problems(400, 401, 403, 404, 409, 413, 415),
 )
 async def cancel(
     delivery: UUID,
@@ -336,12 +332,12 @@ async def cancel(
     catalogue: NewestCatalogue,
     caller: Operator,
     today: Today,
-    body: Grounds | None = None,
+    why: Why,
 ) -> Response:
     """Give a delivery up, so that later ones of the same report may pass.
 
     409 while it is being sent, and once it is delivered.
     """
     sees = _sight(catalogue, caller, today)
-    kept = await give_up_delivery(gateway.engine, delivery, sees, _reason(body))
+    kept = await give_up_delivery(gateway.engine, delivery, sees, why)
     return Json(delivery_shown(kept, catalogue))

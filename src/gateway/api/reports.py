@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from gateway.access.tokens import Caller
 from gateway.api.batch import lines, receive_batch
-from gateway.api.body import media_type_of, pieces, read_body
+from gateway.api.body import media_type_of, pieces, read_body, read_document, takes
 from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue, Reader, Reviewer, Spoken, Today, Writer
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
@@ -267,11 +267,12 @@ async def receipt(
 @router.post(
     "/{report}/return",
     response_model=FullReport,
-    responses=problems(400, 401, 403, 404, 409),
+    openapi_extra=takes(Reason),
+    responses=problems(400, 401, 403, 404, 409, 413, 415),
 )
 async def return_(
     report: UUID,
-    body: Reason,
+    request: Request,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
     caller: Reviewer,
@@ -279,20 +280,22 @@ async def return_(
     today: Today,
 ) -> Response:
     """Return a report to its sender, with a reason: it stops counting until it is corrected."""
+    given = await read_document(request, Reason)
     kept = await _find(gateway, catalogue, caller, report, today)
     if kept.head.agency == caller.agency:
         raise Forbidden(Text("Chỉ cấp trên mới được trả lại báo cáo.", "Only a level above may return a report."))
-    return await _end(gateway, catalogue, caller, kept, Status.returned, body.reason, language)
+    return await _end(gateway, catalogue, caller, kept, Status.returned, given.reason, language)
 
 
 @router.post(
     "/{report}/withdraw",
     response_model=FullReport,
-    responses=problems(400, 401, 403, 404, 409),
+    openapi_extra=takes(Reason),
+    responses=problems(400, 401, 403, 404, 409, 413, 415),
 )
 async def withdraw(
     report: UUID,
-    body: Reason,
+    request: Request,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
     caller: Writer,
@@ -300,8 +303,9 @@ async def withdraw(
     today: Today,
 ) -> Response:
     """Withdraw a report, with a reason: it stops counting; a new one needs no `corrects`."""
+    given = await read_document(request, Reason)
     kept = await _find(gateway, catalogue, caller, report, today)
-    return await _end(gateway, catalogue, caller, kept, Status.withdrawn, body.reason, language)
+    return await _end(gateway, catalogue, caller, kept, Status.withdrawn, given.reason, language)
 
 
 async def _end(

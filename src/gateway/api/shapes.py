@@ -252,7 +252,7 @@ _EXAMPLES: dict[int, list[GatewayError]] = {
     406: [errors.NotAcceptable()],
     409: [
         errors.RevisionConflict(extra={"current": {"id": _REPORT, "revision": 1}}),
-        errors.StateConflict(extra={"status": "superseded"}),
+        errors.StateConflict(extra={"state": "superseded"}),
         errors.CatalogueConflict(),
     ],
     413: [errors.ContentTooLarge()],

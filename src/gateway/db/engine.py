@@ -16,6 +16,8 @@ from gateway.settings import Settings
 
 # Classes of SQLSTATE that mean "not now": connection, resources, operator intervention, system error.
 _OUTAGE_CLASSES = ("08", "53", "57", "58")
+_SESSION = {"application_name": "gateway", "idle_in_transaction_session_timeout": "60s"}
+"""A process that hangs inside a transaction gives its locks back after this long."""
 
 
 @contextmanager
@@ -26,7 +28,7 @@ def database(settings: Settings) -> Iterator[AsyncEngine]:
     """
     url = settings.sqlalchemy_url
     if url is not None:
-        yield open_engine(settings, url)
+        yield open_engine(settings, url, connect_args={"server_settings": _SESSION})
         return
     with EmbeddedServer(settings.data_dir / "postgresql") as server:
         yield open_engine(settings, "postgresql+asyncpg://", async_creator=server.connect)

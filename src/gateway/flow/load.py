@@ -31,6 +31,7 @@ class Catalogues:
         self._lock = asyncio.Lock()
         self._contents: Contents = {}
         self._forms: dict[tuple[str, str], Form] = {}
+        self._agencies: Agencies | None = None
         self.held: Catalogue | None = None
 
     async def newest(self) -> Catalogue:
@@ -42,12 +43,15 @@ class Catalogues:
                 for entry in await stored.entries_since(connection, known):
                     self._contents[entry.kind, entry.code, entry.variant] = entry.document
                     self._forms.pop((entry.code, entry.variant), None)
+                    if entry.kind == "agency":
+                        self._agencies = None
                 self.held = await self._build(connection, revision)
             return self.held
 
     async def _build(self, connection: AsyncConnection, revision: int) -> Catalogue:
         forms: dict[str, list[Form]] = {}
-        codelists, agencies = {}, []
+        codelists: dict[str, CodeList] = {}
+        agencies: list[Agency] = []
         for (kind, code, variant), document in self._contents.items():
             match kind:
                 case "form":
@@ -56,8 +60,10 @@ class Catalogues:
                     forms.setdefault(code, []).append(form)
                 case "codelist":
                     codelists[code] = CodeList.model_validate(document)
-                case _:
+                case "agency" if self._agencies is None:
                     agencies.append(Agency.model_validate(document))
+        if self._agencies is None:
+            self._agencies = Agencies(agencies, await stored.storage_keys(connection, stored.agencies))
         for versions in forms.values():
             versions.sort(key=lambda form: form.version)
         return Catalogue(
@@ -65,7 +71,7 @@ class Catalogues:
             forms,
             await stored.storage_keys(connection, stored.forms),
             codelists,
-            Agencies(agencies, await stored.storage_keys(connection, stored.agencies)),
+            self._agencies,
             [_upstream(row) for row in await all_connectors(connection)],
         )
 

@@ -24,44 +24,38 @@ WITH ended AS (
 ), events AS (
     INSERT INTO report_events (report_id, event, at, client_id, reason)
     SELECT id, $2, clock_timestamp(), $4, $5 FROM ended
-), outbox AS (
-    INSERT INTO deliveries (id, connector_id, report_id, event, reason, agency_id, form_id, period, kind)
-    SELECT d.id, d.connector_id, e.id, $2, $5, e.agency_id, e.form_id, e.period, e.kind
-      FROM ended e CROSS JOIN unnest($6::uuid[], $7::int[]) AS d(id, connector_id)
 )
 SELECT count(*) FROM ended
+"""
+
+_TELL = """
+INSERT INTO deliveries (id, connector_id, report_id, event, reason, agency_id, form_id, period, kind)
+SELECT d.id, d.connector_id, r.id, $2, $3, r.agency_id, r.form_id, r.period, r.kind
+  FROM reports r CROSS JOIN unnest($4::uuid[], $5::int[]) AS d(id, connector_id) WHERE r.id = $1
 """
 
 
 async def end_report(
     engine: AsyncEngine, catalogue: Catalogue, report: UUID, status: Status, client: UUID, reason: str
 ) -> KeptReport:
-    """Return or withdraw a report: from then on it is not counted, and upstreams that had it are told.
+    """Return or withdraw a report: from then on it is not counted, and upstreams it was meant for are told.
 
     Doing it again changes nothing. Raises ``NotFound``, or ``StateConflict`` from any other state.
     """
-    async with driver(engine) as connection:
-        kept = await _find(connection, report, catalogue)
-        if kept.head.status.value in _FROM[status]:
+    async with driver(engine) as connection, connection.transaction():
+        value = status.value
+        if await connection.fetchval(_END, report, value, list(_FROM[status]), client, reason):
+            # Only now: ending the report waited for a connector being made, whose deliveries are seen from here on.
             connectors = await _connectors_told(connection, report)
-            await connection.fetchval(
-                _END,
-                report,
-                status.value,
-                list(_FROM[status]),
-                client,
-                reason,
-                [uuid7() for _ in connectors],
-                connectors,
-            )
-            kept = await _find(connection, report, catalogue)
+            await connection.execute(_TELL, report, value, reason, [uuid7() for _ in connectors], connectors)
+        kept = await _find(connection, report, catalogue)
         if kept.head.status is not status:
             raise StateConflict(
                 Text(
                     f"Báo cáo đang ở trạng thái {kept.head.status}.",
                     f"The report is {kept.head.status}.",
                 ),
-                extra={"status": kept.head.status.value},
+                extra={"state": kept.head.status.value},
             )
         return kept
 
@@ -74,7 +68,7 @@ async def _find(connection: Any, report: UUID, catalogue: Catalogue) -> KeptRepo
 
 
 async def _connectors_told(connection: Any, report: UUID) -> list[int]:
-    """Connectors that were given this report when it was accepted, and still exist."""
+    """Connectors that were to have this report when it was accepted, and still exist."""
     rows = await connection.fetch(
         "SELECT connector_id FROM deliveries JOIN connectors c ON c.id = connector_id"
         " WHERE report_id = $1 AND event = 'accepted' AND c.removed_at IS NULL",
