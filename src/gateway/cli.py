@@ -22,7 +22,7 @@ from gateway.demo.errors import DemoError
 from gateway.demo.run import PROVINCES, run_demo
 from gateway.domain.exact import decode, encode
 from gateway.errors import GatewayError, NotFound, Text
-from gateway.flow.load import Catalogues, Document, amend
+from gateway.flow.load import Catalogues, Document, change
 from gateway.keys import MissingKeys
 from gateway.logs import configure_logs
 from gateway.sandbox import run_sandbox
@@ -161,10 +161,7 @@ def catalog_load(
             try:
                 if not paths:
                     return await load_bundled(engine)
-                documents = _documents(paths)
-                current = await Catalogues(engine).newest()
-                async with engine.begin() as connection:
-                    return await amend(connection, current, documents, None)
+                return await change(engine, Catalogues(engine), _documents(paths), None)
             finally:
                 await engine.dispose()
 

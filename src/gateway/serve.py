@@ -13,7 +13,7 @@ from gateway.app import build_app, build_gateway
 from gateway.catalog import bundled_documents
 from gateway.db.engine import database
 from gateway.db.migrate import is_current, upgrade
-from gateway.flow.load import Catalogues, Document, amend
+from gateway.flow.load import Catalogues, Document, change
 from gateway.settings import Settings
 from gateway.worker import Worker
 
@@ -52,9 +52,7 @@ async def load_bundled(engine: AsyncEngine) -> int:
     documents: list[Document] = [
         (f"{each.kind}:{number}", each.kind, each.document) for number, each in enumerate(bundled_documents())
     ]
-    current = await Catalogues(engine).newest()
-    async with engine.begin() as connection:
-        return await amend(connection, current, documents, None)
+    return await change(engine, Catalogues(engine), documents, None)
 
 
 async def serve(settings: Settings, with_worker: bool) -> None:

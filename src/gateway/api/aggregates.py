@@ -1,7 +1,7 @@
 """Routes of the national system: aggregates and single values, computed from what counts now."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import GatewayParts, NewestCatalogue, Puller, Today
 from gateway.api.json import Json
-from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, to_cursor
+from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, page
 from gateway.api.shapes import problems
 from gateway.api.stream import CSV, JSON, NDJSON, Streamed, Table, chosen_format
 from gateway.api.subtree import root_of
@@ -183,15 +183,18 @@ async def read_observations(
 
 
 async def _page(pulled: AbstractAsyncContextManager[Observations], limit: int) -> Response:
-    items: list[dict[str, object]] = []
-    following = None
-    async with pulled as found:
-        async for place, item in found.items:
+    async with pulled as found, aclosing(found.items) as source:
+        items = []
+        async for item in source:
             items.append(item)
-            if len(items) == limit:
-                following = to_cursor(place.report, place.row, place.indicator)
+            if len(items) > limit:
                 break
-        return Json({"as_of": found.as_of, "items": items, "next": following})
+        shown = page(items, limit, lambda each: each[1], lambda each: _written(each[0]))
+        return Json({"as_of": found.as_of, **shown})
+
+
+def _written(place: Place) -> str:
+    return f"{place.report}|{place.row}|{place.indicator}"
 
 
 def _place(cursor: str | None) -> Place | None:

@@ -19,7 +19,7 @@ from gateway.domain.codelist import CodeList
 from gateway.domain.form import Form, FormDocument
 from gateway.domain.schema import example, json_schema, template_csv
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
-from gateway.flow.load import amend
+from gateway.flow.load import change
 from gateway.flow.read import parse_json
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
@@ -65,9 +65,8 @@ async def list_forms(
 ) -> Response:
     """Every form, in the version of today."""
     after = from_cursor(cursor, 1)[0] if cursor else ""
-    codes = sorted(code for code in catalogue.forms if code > after)[:limit]
-    items = [_form(catalogue, code, today).document.model_dump() for code in codes]
-    return Json(page(items, limit, codes[-1] if codes else ""))
+    codes = sorted(code for code in catalogue.forms if code > after)
+    return Json(page(codes, limit, lambda code: _form(catalogue, code, today).document.model_dump(), str))
 
 
 @router.get("/forms/{code}", response_model=FormDocument, responses=problems(401, 404))
@@ -117,9 +116,7 @@ def _whole_country(caller: Caller) -> None:
 
 
 async def _amend(gateway: Gateway, caller: Caller, kind: str, document: dict[str, Any]) -> Catalogue:
-    current = await gateway.catalogues.newest()
-    async with gateway.engine.begin() as connection:
-        await amend(connection, current, [("", kind, document)], caller.client)
+    await change(gateway.engine, gateway.catalogues, [("", kind, document)], caller.client)
     return await gateway.catalogues.newest()
 
 
@@ -230,8 +227,8 @@ async def list_agencies(
     codes = hierarchy.parents if under is None else hierarchy.subtree(under)
     after = from_cursor(cursor, 1)[0] if cursor else ""
     found = [catalogue.agencies.at(code, day) for code in sorted(codes) if code > after]
-    chosen = [each for each in found if each is not None and level in {None, each.level}][:limit]
-    return Json(page([each.model_dump() for each in chosen], limit, chosen[-1].code if chosen else ""))
+    chosen = [each for each in found if each is not None and level in {None, each.level}]
+    return Json(page(chosen, limit, Agency.model_dump, lambda each: each.code))
 
 
 @router.get("/agencies/{code}", response_model=Agency, responses=problems(401, 404))

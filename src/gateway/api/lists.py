@@ -2,8 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Query
@@ -11,6 +11,7 @@ from fastapi import Depends, Query
 from gateway.errors import MalformedRequest, Place, Text
 
 MOST = 1000
+Item = TypeVar("Item")
 
 
 def _limit(
@@ -57,6 +58,12 @@ def uuid_cursor(cursor: str | None) -> UUID | None:
         raise bad_cursor() from None
 
 
-def page(items: Sequence[object], limit: int, last: object) -> dict[str, object]:
-    """A page; ``last`` identifies its last item, and ``next`` is null when the list ends with it."""
-    return {"items": items, "next": to_cursor(last) if len(items) == limit else None}
+def page(
+    found: Sequence[Item], limit: int, show: Callable[[Item], object], key: Callable[[Item], object]
+) -> dict[str, object]:
+    """A page of what was found, of which there may be one more than ``limit``: then ``next`` is not null."""
+    items = found[:limit]
+    return {
+        "items": [show(item) for item in items],
+        "next": to_cursor(key(items[-1])) if len(found) > limit else None,
+    }

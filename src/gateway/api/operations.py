@@ -89,8 +89,8 @@ async def list_connectors(
     sees = _sight(catalogue, caller, today)
     async with gateway.engine.connect() as connection:
         rows = await all_connectors(connection)
-    found = [row for row in rows if row.name > after and sees(row.under)][:limit]
-    return Json(page([connector_shown(row) for row in found], limit, found[-1].name if found else ""))
+    found = [row for row in rows if row.name > after and sees(row.under)]
+    return Json(page(found, limit, connector_shown, lambda row: row.name))
 
 
 Name = Annotated[str, Path(pattern="^[a-z][a-z0-9-]{0,62}$", examples=["national"])]
@@ -278,10 +278,9 @@ async def list_(
     async with driver(gateway.engine) as raw:
         found = await list_deliveries(
             raw,
-            WantedDeliveries(None if is_all else wanted, state and state.value, report, uuid_cursor(cursor), limit),
+            WantedDeliveries(None if is_all else wanted, state and state.value, report, uuid_cursor(cursor), limit + 1),
         )
-    items = [delivery_shown(each, catalogue) for each in found]
-    return Json(page(items, limit, found[-1].id if found else ""))
+    return Json(page(found, limit, lambda each: delivery_shown(each, catalogue), lambda each: each.id))
 
 
 @router.get("/deliveries/{delivery}", response_model=FullDelivery, responses=problems(400, 401, 403, 404))

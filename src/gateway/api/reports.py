@@ -181,12 +181,11 @@ async def list_(
         kind.value if kind else None,
         status.value if status else None,
         uuid_cursor(cursor),
-        limit,
+        limit + 1,
     )
     async with driver(gateway.engine) as connection:
         found = await list_reports(connection, wanted, catalogue)
-    items = [each.head.shown(language) for each in found]
-    return Json(page(items, limit, found[-1].head.id if found else ""))
+    return Json(page(found, limit, lambda each: each.head.shown(language), lambda each: each.head.id))
 
 
 @router.get("/{report}", response_model=FullReport, responses=problems(401, 403, 404))

@@ -76,9 +76,7 @@ def _signing_key(credentials: Mapping[str, str]) -> bytes | None:
     except (binascii.Error, ValueError):
         key = b""
     if not secret.startswith(_PREFIX) or len(key) < _SHORTEST_KEY:
-        raise InvalidConnectorSettings(
-            f"signing_secret is {_PREFIX} and at least {_SHORTEST_KEY} bytes in base64"
-        )
+        raise InvalidConnectorSettings(f"signing_secret is {_PREFIX} and at least {_SHORTEST_KEY} bytes in base64")
     return key
 
 

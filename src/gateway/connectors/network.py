@@ -8,8 +8,7 @@ from socket import SOCK_STREAM
 import httpcore
 
 _PRIVATE_4 = [
-    IPv4Network(block)
-    for block in ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+    IPv4Network(block) for block in ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 ]
 _PRIVATE_6 = [IPv6Network("::1/128"), IPv6Network("fc00::/7")]
 _UNICAST_6 = IPv6Network("2000::/3")

@@ -45,9 +45,7 @@ def _words(kind: OutcomeClass, status: int) -> str:
         case OutcomeClass.unreachable:
             return f"the upstream could not take it now: it answered {status}"
         case _ if 300 <= status < 400:
-            return (
-                f"redirected with {status}, which is not followed: the connector's URL must be the final one"
-            )
+            return f"redirected with {status}, which is not followed: the connector's URL must be the final one"
         case _:
             return f"refused: the upstream answered {status}"
 
@@ -65,6 +63,4 @@ def _text(reply: Reply, secrets: Collection[str]) -> str | None:
 
 
 def _printable(text: str) -> str:
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text
-    )
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)

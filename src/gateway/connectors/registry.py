@@ -19,7 +19,5 @@ def open_connector(settings: ConnectorSettings) -> Connector:
     """
     kind = _KINDS.get(settings.kind)
     if kind is None:
-        raise UnknownConnectorKind(
-            f"there is no connector of kind {settings.kind!r}; there is: {', '.join(_KINDS)}"
-        )
+        raise UnknownConnectorKind(f"there is no connector of kind {settings.kind!r}; there is: {', '.join(_KINDS)}")
     return kind(settings)

@@ -33,3 +33,7 @@ Serial = BigInteger()
 
 
 ischema_names["xid8"] = Xid8
+
+
+class Overtaken(Exception):
+    """Another writer changed what a decision was made by; nothing was stored, and it is to be made again."""

@@ -14,9 +14,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-
-class Overtaken(Exception):
-    """Another writer changed what these reports were judged by; nothing was stored."""
+from gateway.db.base import Overtaken
 
 
 class KeyQuery(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ Codes follow Decision 20/2020/QĐ-TTg; legacy codes follow QCVN 102:2016/BTTTT, 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Annotated
@@ -192,10 +192,11 @@ def agency_faults(versions: Mapping[str, list[Agency]]) -> list[tuple[str, str]]
 
 
 def _cycles(versions: Mapping[str, list[Agency]]) -> Iterable[tuple[str, str]]:
-    starts = {each.valid_from or date.min for all_ in versions.values() for each in all_}
-    tree = Agencies([each for all_ in versions.values() for each in all_], {})
-    for day in sorted(starts):
-        hierarchy = tree.on(max(day, date.min + timedelta(days=1)))
+    """The first day on which an agency is its own ancestor, those not in force counted under their nearest parent."""
+    everyone = [each for all_ in versions.values() for each in all_]
+    tree = Agencies(everyone, {})
+    for day in sorted({each.valid_from or date.min for each in everyone}):
+        hierarchy = tree.placed(day)
         safe: set[str] = set()
         for code in hierarchy.parents:
             path: list[str] = []

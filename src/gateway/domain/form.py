@@ -110,6 +110,8 @@ class Indicator(Document):
             raise ValueError("a text or boolean is never combined: both over_… must be none")
         if self.type is Type.percent and Combine.sum in ways:
             raise ValueError("a percentage is never added: use formula or none")
+        if self.min is not None and self.max is not None and self.max < self.min:
+            raise ValueError("max lies below min")
         if (Combine.formula in ways) != (self.formula is not None):
             raise ValueError("a formula is given exactly where an over_… is formula")
         return self

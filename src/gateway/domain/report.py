@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from gateway.domain.document import Document, choice
 from gateway.domain.form import LARGEST, Severity
@@ -73,6 +73,11 @@ class Submission(Document):
     reason: ShortText | None = None
     form_version: int | None = Field(default=None, ge=1, le=LARGEST)
     classification: ShortText = "none"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: Any) -> Any:
+        return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=False):

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.db import catalogue as stored
+from gateway.db.base import Overtaken
 from gateway.db.catalogue import Entry
 from gateway.db.connectors import all_connectors
 from gateway.domain.agency import Agencies, Agency, agency_faults
@@ -92,13 +93,27 @@ Document = tuple[str, str, Mapping[str, Any]]
 """Where a document comes from (a file, a request), its kind, and what it says."""
 
 
+async def change(
+    engine: AsyncEngine, catalogues: Catalogues, documents: Sequence[Document], client: UUID | None
+) -> int:
+    """Change the catalogue by documents, as ``amend`` does, in a transaction of its own."""
+    while True:
+        current = await catalogues.newest()
+        try:
+            async with engine.begin() as connection:
+                return await amend(connection, current, documents, client)
+        except Overtaken:
+            continue
+
+
 async def amend(
     connection: AsyncConnection, current: Catalogue, documents: Sequence[Document], client: UUID | None
 ) -> int:
     """Check documents together against the catalogue and record those that change it, as one revision.
 
     Returns how many documents were new or changed. Raises ``InvalidCatalogue`` with every fault of every
-    document, or ``CatalogueConflict`` when something in use would change; nothing is recorded then.
+    document, ``CatalogueConflict`` when something in use would change, or ``Overtaken`` when ``current`` is not
+    the newest catalogue any more; nothing is recorded then.
     """
     found: list[Place] = []
     entries: list[tuple[str, Entry]] = []
@@ -111,16 +126,21 @@ async def amend(
                 found += _places(source, rule_faults(document))
         except FormFault as error:
             found += _places(source, error.faults)
+    entries, twice = _once(entries)
     new = [(source, entry) for source, entry in entries if not _is_known(current, entry)]
+    found += twice
     found += _unknown_codelists(current, documents) + _together(current, new)
     if found:
         raise InvalidCatalogue(
             Text(f"Chưa nạp gì; số lỗi: {len(found)}.", f"Nothing was loaded; faults: {len(found)}."),
             errors=found,
         )
-    for _, entry in new:
-        await _refuse_change_in_use(connection, current, entry)
     if new:
+        await stored.hold_still(connection)
+        if await stored.newest_revision(connection) != current.revision:
+            raise Overtaken("a newer catalogue")
+        for _, entry in new:
+            await _refuse_change_in_use(connection, current, entry, [each for _, each in new])
         note = ", ".join(sorted({f"{entry.kind} {entry.code}" for _, entry in new})[:20])
         await stored.record(connection, [entry for _, entry in new], note, client)
     return len(new)
@@ -156,6 +176,20 @@ def _is_known(current: Catalogue, entry: Entry) -> bool:
             versions = current.agencies.versions.get(entry.code, [])
             known = next((each for each in versions if _variant(each) == entry.variant), None)
     return known is not None and known.model_dump() == entry.document
+
+
+def _once(entries: list[tuple[str, Entry]]) -> tuple[list[tuple[str, Entry]], list[Place]]:
+    """Each document once; two that differ under one name are a fault."""
+    kept: dict[tuple[str, str, str], tuple[str, Entry]] = {}
+    found: list[Place] = []
+    for source, entry in entries:
+        first, known = kept.setdefault((entry.kind, entry.code, entry.variant), (source, entry))
+        if known != entry:
+            message = Text(
+                f"{entry.code} đã được định nghĩa khác ở {first}.", f"{entry.code} is defined otherwise in {first}."
+            )
+            found.append(Place(source, message))
+    return list(kept.values()), found
 
 
 def _places(source: str, faults_found: Iterable[Fault]) -> list[Place]:
@@ -209,7 +243,9 @@ def _agencies_together(current: Catalogue, new: Sequence[tuple[str, Entry]]) -> 
     ]
 
 
-async def _refuse_change_in_use(connection: AsyncConnection, current: Catalogue, entry: Entry) -> None:
+async def _refuse_change_in_use(
+    connection: AsyncConnection, current: Catalogue, entry: Entry, new: Sequence[Entry]
+) -> None:
     if entry.kind != "form":
         return
     version = int(entry.variant)
@@ -220,19 +256,24 @@ async def _refuse_change_in_use(connection: AsyncConnection, current: Catalogue,
                 f"Version {version} of form {entry.code} has reports; add a new version.",
             )
         )
-    for other in current.forms.get(entry.code, ()):
-        if other.version == version:
-            continue
-        meaning = {
-            each["id"]: (each["type"], each["unit"], each["over_agencies"], each["over_time"])
-            for each in entry.document["indicators"]
-        }
-        for each in other.indicators:
-            before = (each.type, each.unit, each.over_agencies, each.over_time)
-            if each.id in meaning and meaning[each.id] != before:
-                raise CatalogueConflict(
-                    Text(
-                        f"Chỉ tiêu {each.id} phải giữ kiểu, đơn vị và cách tổng hợp như ở phiên bản {other.version}.",
-                        f"Indicator {each.id} must keep the type, unit and both over_… of version {other.version}.",
-                    )
+    versions = {form.version: form.document.model_dump() for form in current.forms.get(entry.code, ())}
+    versions |= {int(each.variant): each.document for each in new if (each.kind, each.code) == ("form", entry.code)}
+    meaning = _meanings(entry.document)
+    for number, other in versions.items():
+        changed = [name for name, before in _meanings(other).items() if meaning.get(name, before) != before]
+        if changed:
+            names = ", ".join(changed)
+            raise CatalogueConflict(
+                Text(
+                    f"Chỉ tiêu phải giữ kiểu, đơn vị và cách tổng hợp như ở phiên bản {number}: {names}.",
+                    f"Indicators must keep the type, unit and both over_… of version {number}: {names}.",
                 )
+            )
+
+
+def _meanings(document: Mapping[str, Any]) -> dict[str, tuple[object, ...]]:
+    """What each indicator of a form version means: the same in all its versions, or sums over them would lie."""
+    return {
+        each["id"]: (each["type"], each["unit"], each["over_agencies"], each["over_time"])
+        for each in document["indicators"]
+    }

@@ -1,6 +1,6 @@
 """Pull single values: every counted figure with the report and revision it comes from."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +30,7 @@ class Observations:
 
     as_of: str
     columns: list[str]
-    items: AsyncIterator[tuple[Place, dict[str, object]]]
+    items: AsyncGenerator[tuple[Place, dict[str, object]], None]
 
 
 @asynccontextmanager
@@ -58,7 +58,7 @@ async def pull(
 
 async def _items(
     connection: Any, catalogue: Catalogue, question: Question, scope: Scope, after: Place | None
-) -> AsyncIterator[tuple[Place, dict[str, object]]]:
+) -> AsyncGenerator[tuple[Place, dict[str, object]], None]:
     wanted = {each.id for each in question.indicators}
     since = After(after.report, after.row) if after else None
     async for row in single_rows(connection, scope, since):

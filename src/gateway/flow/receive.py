@@ -13,10 +13,12 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
+import structlog
 import zstandard
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
+from gateway.db.base import Overtaken
 from gateway.db.engine import driver, is_outage
 from gateway.db.intake import (
     ROW_SEPARATOR,
@@ -24,7 +26,6 @@ from gateway.db.intake import (
     NewDelivery,
     NewKey,
     NewReport,
-    Overtaken,
     Standing,
     read_standing,
     store,
@@ -35,7 +36,7 @@ from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form
 from gateway.domain.period import parse_period
 from gateway.domain.report import Status
-from gateway.errors import GatewayError, Text, Unavailable
+from gateway.errors import GatewayError, InternalError, Text, Unavailable
 from gateway.flow.judge import (
     Answer,
     Decision,
@@ -61,6 +62,8 @@ from gateway.flow.load import Catalogues
 from gateway.flow.validate import Row, Verdict
 
 Reply = Answer | GatewayError
+
+log = structlog.get_logger()
 
 MAX_TOGETHER = 64
 _TRIES = 8
@@ -129,8 +132,20 @@ class Intake:
         except Exception as error:
             if is_outage(error):
                 raise Unavailable(_UNKNOWN, retry_after=2) from error
-            raise
+            if len(pushes) == 1:
+                raise
+            return [await self._receive_alone(push) for push in pushes]
         raise Unavailable(_UNKNOWN, retry_after=1)
+
+    async def _receive_alone(self, push: Push) -> Reply:
+        """One of several pushes of which one cannot be stored: it shall not fail the others."""
+        try:
+            return (await self.receive_all([push]))[0]
+        except GatewayError as refusal:
+            return refusal
+        except Exception as error:
+            log.error("a report could not be stored", exc_info=error)
+            return InternalError()
 
     async def _attempt(self, connection: Any, pushes: Sequence[Push]) -> list[Reply]:
         catalogue = self.catalogues.held or await self.catalogues.newest()

@@ -93,7 +93,19 @@ def validate(
         or (finding.severity is Severity.explain and (finding.rule, _row_key(finding.row)) not in explained)
         for finding in findings
     )
-    return Verdict(findings, refused, [Row(row.codes, row.cells) for row in rows])
+    return Verdict(_bounded(findings), refused, [Row(row.codes, row.cells) for row in rows])
+
+
+MAX_FINDINGS = 5000
+"""Findings of one report that are kept and shown; a report with more is wrong altogether."""
+
+
+def _bounded(findings: list[Finding]) -> list[Finding]:
+    if len(findings) <= MAX_FINDINGS:
+        return findings
+    more = len(findings) - MAX_FINDINGS
+    message = Text(f"Còn {more} phát hiện nữa không được liệt kê.", f"{more} more findings are not listed.")
+    return [*findings[:MAX_FINDINGS], _fault("column", "/rows", message)]
 
 
 _EMPTY = Text(
