@@ -222,9 +222,10 @@ async def list_agencies(
     """Agencies that exist on a day, by code."""
     day = at or today
     hierarchy = catalogue.agencies.on(day)
-    if under is not None and under not in catalogue.agencies:
+    root = None if under is None else catalogue.agencies.resolve(under)
+    if under is not None and root is None:
         raise NotFound(Text("Không có cơ quan này.", "There is no such agency."))
-    codes = hierarchy.parents if under is None else hierarchy.subtree(under)
+    codes = hierarchy.parents if root is None else hierarchy.subtree(root)
     after = from_cursor(cursor, 1)[0] if cursor else ""
     found = [catalogue.agencies.at(code, day) for code in sorted(codes) if code > after]
     chosen = [each for each in found if each is not None and level in {None, each.level}]

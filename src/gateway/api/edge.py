@@ -4,10 +4,13 @@ import re
 
 import structlog
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
 from gateway.api.problems import unexpected
+
+log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -42,6 +45,8 @@ class Edge:
 
         try:
             await self.app(scope, receive, send_marked)
+        except ClientDisconnect:
+            log.info("client went away")
         except Exception as error:
             if started:  # the client must not take half an answer for a whole one: break the connection
                 raise

@@ -39,6 +39,7 @@ from gateway.db.reading import (
     list_reports,
 )
 from gateway.domain.catalogue import Catalogue
+from gateway.domain.period import PeriodError, parse_period
 from gateway.domain.report import ReportKind, Status
 from gateway.errors import Forbidden, GatewayError, Language, MalformedRequest, NotFound, Place, Text
 from gateway.flow.judge import Push
@@ -174,6 +175,8 @@ async def list_(
         number = catalogue.form_ids.get(form)
         if number is None:
             raise NotFound(Text("Không có biểu mẫu này.", "There is no such form."))
+    if period is not None:
+        _check_period(period)
     wanted = Wanted(
         agencies_asked(catalogue, caller, agency, under, today),
         number,
@@ -186,6 +189,13 @@ async def list_(
     async with driver(gateway.engine) as connection:
         found = await list_reports(connection, wanted, catalogue)
     return Json(page(found, limit, lambda each: each.head.shown(language), lambda each: each.head.id))
+
+
+def _check_period(code: str) -> None:
+    try:
+        parse_period(code)
+    except PeriodError as error:
+        raise MalformedRequest(error.message, errors=[Place("period", error.message)]) from error
 
 
 @router.get("/{report}", response_model=FullReport, responses=problems(401, 403, 404))

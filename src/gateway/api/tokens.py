@@ -17,6 +17,7 @@ from gateway.api.deps import GatewayParts
 from gateway.api.json import Json
 from gateway.db.clients import find_client
 from gateway.db.engine import server_now
+from gateway.errors import GatewayError
 
 router = APIRouter(tags=["access"])
 
@@ -79,10 +80,13 @@ _FORM = {
 )
 async def issue_token(request: Request, gateway: GatewayParts) -> Response:
     """Exchange a client's id and secret (HTTP Basic) for a short-lived token."""
-    media_type_of(request, "application/x-www-form-urlencoded")
-    form = _pairs((await read_body(request, _MOST_BYTES, 10)).decode("latin-1"))
-    if form is None or len(form.get("grant_type", [])) != 1:
-        return _refuse("invalid_request", "grant_type is given exactly once")
+    try:
+        media_type_of(request, "application/x-www-form-urlencoded")
+        form = _pairs((await read_body(request, _MOST_BYTES, 10)).decode("latin-1"))
+    except GatewayError as error:
+        return _refuse("invalid_request", str(error))
+    if form is None or len(form.get("grant_type", [])) != 1 or len(form.get("scope", [])) > 1:
+        return _refuse("invalid_request", "grant_type is given exactly once, and scope at most once")
     if form["grant_type"] != ["client_credentials"]:
         return _refuse("unsupported_grant_type", "only client_credentials is supported")
     known = await _authenticate(request, gateway)

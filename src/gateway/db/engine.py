@@ -16,6 +16,7 @@ from gateway.settings import Settings
 
 # Classes of SQLSTATE that mean "not now": connection, resources, operator intervention, system error.
 _OUTAGE_CLASSES = ("08", "53", "57", "58")
+_OUTAGES = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, exc.TimeoutError)
 _SESSION = {"application_name": "gateway", "idle_in_transaction_session_timeout": "60s"}
 """A process that hangs inside a transaction gives its locks back after this long."""
 
@@ -69,7 +70,9 @@ def is_outage(error: BaseException) -> bool:
         return error.connection_invalidated or (cause is not None and is_outage(cause))
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate or "").startswith(_OUTAGE_CLASSES)
-    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | exc.TimeoutError)
+    if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
+        return False  # an argument that the driver could not send: our fault
+    return isinstance(error, _OUTAGES)
 
 
 async def server_now(connection: AsyncConnection) -> datetime:

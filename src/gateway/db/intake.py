@@ -295,6 +295,8 @@ async def store(
         await connection.fetchrow(_STORE, *arguments)
     except asyncpg.UniqueViolationError as error:
         raise Overtaken(error.constraint_name) from error
+    except asyncpg.DeadlockDetectedError as error:  # the same keys in another order: PostgreSQL undid one of us
+        raise Overtaken(str(error)) from error
     except asyncpg.PostgresError as error:
         if error.sqlstate != "GW001":
             raise
