@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from gateway.db.migrate import compare_name, metadata
+from gateway.db.base import metadata
+from gateway.db.migrate import compare_name
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, include_name=compare_name)

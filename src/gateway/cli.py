@@ -15,9 +15,9 @@ from rich.table import Table
 from gateway.access.accounts import create_client
 from gateway.access.scopes import Scope
 from gateway.app import build_app
-from gateway.db.embedded import EmbeddedServerError
 from gateway.db.engine import database
 from gateway.db.migrate import differences, upgrade
+from gateway.db.programs import EmbeddedServerError
 from gateway.demo.errors import DemoError
 from gateway.demo.run import PROVINCES, run_demo
 from gateway.domain.exact import decode, encode

