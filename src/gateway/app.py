@@ -57,6 +57,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         version="1.0",
         description=documents.DESCRIPTION,
         openapi_tags=TAGS,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,

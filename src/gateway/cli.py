@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from uvicorn.loops.auto import auto_loop_factory
 
 from gateway.access.accounts import create_client
 from gateway.access.scopes import Scope
@@ -61,7 +62,8 @@ def _settings() -> Settings:
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
-        return asyncio.run(work)
+        with asyncio.Runner(loop_factory=auto_loop_factory(use_subprocess=False)) as runner:
+            return runner.run(work)
     except (EmbeddedServerError, MissingKeys, NotMigrated, SubmitError) as error:
         raise _fail(str(error)) from None
     except GatewayError as error:

@@ -1,6 +1,7 @@
 """The serving process: the API under uvicorn, with a worker beside it unless told otherwise."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -77,6 +78,11 @@ async def serve(settings: Settings, with_worker: bool) -> None:
         if worker is not None:
             gateway.intake.forward = worker.wake
         sending = asyncio.create_task(worker.run()) if worker else None
+        await gateway.catalogues.newest()
+        # What was made so far stays: the collector need not look at it again while reports come in.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 50, 50)
         log.info("serving", address=f"http://{settings.host}:{settings.port}", worker=with_worker)
         try:
             await server.serve()

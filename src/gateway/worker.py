@@ -249,11 +249,15 @@ class Worker:
         return lease.ends - self._settings.attempt_seconds
 
     async def _body(self, claimed: Claimed) -> bytes:
-        async with self._connections, driver(self._engine) as connection:
+        async with self._connections:
+            catalogue = self._catalogues.held or await self._catalogues.newest()
             try:
-                return await body_of(connection, claimed, self._catalogues.held or await self._catalogues.newest())
+                async with driver(self._engine) as connection:
+                    return await body_of(connection, claimed, catalogue)
             except LookupError:  # a form or an agency newer than the catalogue held
-                return await body_of(connection, claimed, await self._catalogues.newest())
+                catalogue = await self._catalogues.newest()
+            async with driver(self._engine) as connection:
+                return await body_of(connection, claimed, catalogue)
 
 
 async def _insist(act: Callable[[], Awaitable[T]], until: float) -> T:

@@ -33,16 +33,16 @@ class Gateway:
     intake: Intake
 
 
-def _gateway(request: Request) -> Gateway:
+async def _gateway(request: Request) -> Gateway:
     gateway: Gateway = request.app.state.gateway
     return gateway
 
 
-def _language(request: Request) -> Language:
+async def _language(request: Request) -> Language:
     return language_of(request.headers.get("accept-language"))
 
 
-def today() -> date:
+async def today() -> date:
     """Today in Viet Nam."""
     return civil_date(datetime.now(UTC))
 
@@ -83,20 +83,24 @@ _oauth = OAuth2(
 )
 
 
-async def _caller(request: Request, gateway: GatewayParts, given: Annotated[str | None, Depends(_oauth)]) -> Caller:
+Given = Annotated[str | None, Depends(_oauth)]
+
+
+async def _caller(request: Request, given: Given) -> Caller:
     scheme, _, token = (given or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated(Text("Cần token: Authorization: Bearer …", "A token is needed: Authorization: Bearer …"))
-    return gateway.tokens.verify(token.strip())
+    return (await _gateway(request)).tokens.verify(token.strip())
 
 
 AnyCaller = Annotated[Caller, Depends(_caller)]
 
 
-def holder(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
+def holder(scope: Scope) -> Callable[[Request, Given], Awaitable[Caller]]:
     """A dependency that gives the caller if it holds a scope, and refuses otherwise."""
 
-    async def check(caller: AnyCaller) -> Caller:
+    async def check(request: Request, given: Given) -> Caller:
+        caller = await _caller(request, given)
         if scope not in caller.scopes:
             raise Forbidden(
                 Text(f"Client không có quyền {scope}.", f"The client does not hold scope {scope}."),
@@ -104,7 +108,6 @@ def holder(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
             )
         return caller
 
-    check.__annotations__["caller"] = AnyCaller
     check.required_scope = scope  # type: ignore[attr-defined]  # read by the matrix of rights in the tests
     return check
 

@@ -68,6 +68,8 @@ class Standing:
     keys: list[KnownKey]
 
 
+# OFFSET 0 keeps each look-up a walk through its index for one push at a time: a plan made while the tables were
+# empty, and kept by the connection, would otherwise read them whole for ever after.
 _STANDING = """
 WITH asked AS (
     SELECT * FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::date[], $6::uuid[], $7::text[], $8::text[])
@@ -76,20 +78,25 @@ WITH asked AS (
 SELECT
     clock_timestamp() AS at,
     (SELECT coalesce(max(revision), 0) FROM catalog_revisions) AS catalogue,
-    (SELECT coalesce(json_agg(json_build_object('n', n, 'id', id, 'revision', revision, 'status', status,
-                                                'late', late, 'sha256', encode(sha256, 'hex'))), '[]')::text
-       FROM asked JOIN reports USING (agency_id, form_id, kind, period)
-      WHERE revision IS NOT NULL) AS revisions,
+    (SELECT coalesce(json_agg(r.found), '[]')::text FROM asked a CROSS JOIN LATERAL (
+        SELECT json_build_object('n', a.n, 'id', h.id, 'revision', h.revision, 'status', h.status,
+                                 'late', h.late, 'sha256', encode(h.sha256, 'hex')) AS found
+          FROM reports h
+         WHERE h.agency_id = a.agency_id AND h.form_id = a.form_id AND h.kind = a.kind AND h.period = a.period
+           AND h.revision IS NOT NULL OFFSET 0) r) AS revisions,
     (SELECT coalesce(json_agg(json_build_object('n', a.n, 'period', p.period, 'version', p.form_version, 'rows',
             (SELECT coalesce(json_agg(json_build_array(codes, figures::text[], texts) ORDER BY number), '[]')
                FROM report_rows r
               WHERE r.year = extract(year FROM p.period_end)::smallint
                 AND r.agency_id = p.agency_id AND r.report_id = p.id))), '[]')::text
-       FROM asked a JOIN reports p ON p.agency_id = a.agency_id AND p.form_id = a.form_id AND p.kind = a.kind
-                                  AND p.period_end = a.previous_end AND p.status IN ('accepted', 'returned')
-    ) AS previous,
-    (SELECT coalesce(json_agg(json_build_object('n', n, 'fingerprint', encode(fingerprint, 'hex'))), '[]')::text
-       FROM asked JOIN idempotency_keys USING (client_id, route, key)) AS keys
+       FROM asked a CROSS JOIN LATERAL (
+        SELECT h.id, h.agency_id, h.period, h.period_end, h.form_version FROM reports h
+         WHERE h.agency_id = a.agency_id AND h.form_id = a.form_id AND h.kind = a.kind
+           AND h.period_end = a.previous_end AND h.status IN ('accepted', 'returned') OFFSET 0) p) AS previous,
+    (SELECT coalesce(json_agg(k.found), '[]')::text FROM asked a CROSS JOIN LATERAL (
+        SELECT json_build_object('n', a.n, 'fingerprint', encode(i.fingerprint, 'hex')) AS found
+          FROM idempotency_keys i
+         WHERE i.client_id = a.client_id AND i.route = a.route AND i.key = a.key OFFSET 0) k) AS keys
 """
 
 
@@ -187,7 +194,7 @@ class NewKey:
 _STORE = r"""
 WITH ended AS (
     UPDATE reports SET status = 'superseded', ended_xid = coalesce(ended_xid, pg_current_xact_id())
-     WHERE id = ANY ($2::uuid[]) AND status IN ('accepted', 'returned') RETURNING id
+     WHERE cardinality($2::uuid[]) > 0 AND id = ANY ($2::uuid[]) AND status IN ('accepted', 'returned') RETURNING id
 ), heads AS (
     INSERT INTO reports (id, agency_id, form_id, form_version, period, period_start, period_end, kind, revision,
         status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt)

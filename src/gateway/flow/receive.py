@@ -123,12 +123,13 @@ class Intake:
         Raises ``Unavailable`` when the database is away or did not say whether it committed.
         """
         try:
-            async with driver(self.engine) as connection:
-                for _ in range(_TRIES):
-                    try:
-                        return await self._attempt(connection, pushes)
-                    except Overtaken:
-                        continue
+            for _ in range(_TRIES):
+                catalogue = self.catalogues.held or await self.catalogues.newest()
+                try:
+                    async with driver(self.engine) as connection:
+                        return await self._attempt(connection, catalogue, pushes)
+                except Overtaken:
+                    await self.catalogues.newest()
         except Exception as error:
             if is_outage(error):
                 raise Unavailable(_UNKNOWN, retry_after=2) from error
@@ -147,13 +148,11 @@ class Intake:
             log.error("a report could not be stored", exc_info=error)
             return InternalError()
 
-    async def _attempt(self, connection: Any, pushes: Sequence[Push]) -> list[Reply]:
-        catalogue = self.catalogues.held or await self.catalogues.newest()
+    async def _attempt(self, connection: Any, catalogue: Catalogue, pushes: Sequence[Push]) -> list[Reply]:
         prepared = [_prepare(push, catalogue) for push in pushes]
         able = [each for each in prepared if isinstance(each, Prepared)]
         standing = await read_standing(connection, [_query(each, catalogue) for each in able])
         if standing.catalogue != catalogue.revision:
-            await self.catalogues.newest()
             raise Overtaken("a newer catalogue")
         knowledge = _knowledge(catalogue, standing, able)
         decisions: list[Decision] = [
