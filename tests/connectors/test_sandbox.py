@@ -100,9 +100,7 @@ async def test_a_report_arrives_once_and_its_repeats_are_counted(tmp_path: Path)
         [arrival] = await running.received()
     assert [outcome.status for outcome in outcomes] == [201, 200, 200]
     assert [json.loads(outcome.reply or "")["duplicate"] for outcome in outcomes] == [False, True, True]
-    assert {
-        name: arrival[name] for name in ("id", "event", "agency", "form", "period", "revision", "count")
-    } == {
+    assert {name: arrival[name] for name in ("id", "event", "agency", "form", "period", "revision", "count")} == {
         "id": str(REPORT),
         "event": "accepted",
         "agency": "H26.18",
@@ -234,9 +232,7 @@ async def test_a_behaviour_holds_for_its_count_and_the_report_is_then_taken(
         kept = await running.received()
         then = await running.connector.send(dispatch())
     wait = None if retry_after is None else timedelta(seconds=retry_after)
-    assert {(outcome.kind, outcome.status, outcome.retry_after) for outcome in outcomes} == {
-        (kind, status, wait)
-    }
+    assert {(outcome.kind, outcome.status, outcome.retry_after) for outcome in outcomes} == {(kind, status, wait)}
     assert kept == []
     assert (then.kind, then.status) == (OutcomeClass.delivered, 201)
 

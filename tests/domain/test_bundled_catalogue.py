@@ -149,9 +149,7 @@ def test_names_are_composed_unicode_without_stray_spaces() -> None:
 def test_the_files_themselves_are_composed_unicode() -> None:
     root = files("gateway.catalog")
     texts = [
-        file.read_text("utf-8")
-        for folder in ("forms", "codelists", "agencies")
-        for file in (root / folder).iterdir()
+        file.read_text("utf-8") for folder in ("forms", "codelists", "agencies") for file in (root / folder).iterdir()
     ]
     assert len(texts) == 7
     assert all(unicodedata.is_normalized("NFC", text) for text in texts)
@@ -163,9 +161,7 @@ def test_documents_come_in_the_order_they_can_be_loaded() -> None:
 
 
 def test_sectors_are_thirty_and_include_land() -> None:
-    codes = [
-        str(code["code"]) for code in parts(documents(DocumentKind.CODELIST, "id")["TTHC_SECTOR"], "codes")
-    ]
+    codes = [str(code["code"]) for code in parts(documents(DocumentKind.CODELIST, "id")["TTHC_SECTOR"], "codes")]
     assert len(codes) == len(set(codes)) == 30
     assert "LAND" in codes
     assert all(re.fullmatch(r"[A-Z][A-Z0-9_]*", code) for code in codes)

@@ -162,7 +162,7 @@ def test_a_lower_bound_above_the_upper_one_is_refused() -> None:
 
 def rows(form: Form, *cells: object) -> list[list[object]]:
     """The cells of rows as the form's model reads them."""
-    return [list(vars(row).values()) for row in form.rows_model.validate_python(cells)]
+    return [form.in_order(row) for row in form.rows_model.validate_python(list(cells))]
 
 
 @pytest.mark.parametrize(

@@ -359,8 +359,6 @@ def test_two_hundred_periods_are_the_most() -> None:
         ("2026-W30,2026-07-27/P1D", []),
     ],
 )
-def test_gaps_and_overlaps_are_named(
-    expression: str, found: list[tuple[str, str, Literal["gap", "overlap"]]]
-) -> None:
+def test_gaps_and_overlaps_are_named(expression: str, found: list[tuple[str, str, Literal["gap", "overlap"]]]) -> None:
     named = [(first.code, second.code, what) for first, second, what in gaps_and_overlaps(expand(expression))]
     assert named == found

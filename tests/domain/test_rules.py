@@ -232,9 +232,7 @@ def test_other_shapes_expect_no_single_number(text: str) -> None:
         ("rate == b / 8 + c / 8", a_row(rate=Fraction(1, 4), b=1, c=1), Fraction(1, 4)),  # not 0.13 + 0.13
     ],
 )
-def test_an_equation_rounds_once_at_the_end_to_the_scale_of_its_target(
-    text: str, row: Cells, expected: Number
-) -> None:
+def test_an_equation_rounds_once_at_the_end_to_the_scale_of_its_target(text: str, row: Cells, expected: Number) -> None:
     judgement = judge(text, a_scope(row))
     assert judgement.passed
     assert judgement.expected == expected
@@ -329,9 +327,9 @@ def test_a_total_of_no_rows_is_zero() -> None:
 
 
 def test_a_total_of_one_counts_the_rows() -> None:
-    assert evaluate(
-        "total(if(open, 1, 0)) / total(1)", a_scope(None, rows=[a_row(), a_row(open_=False)])
-    ) == Fraction(1, 2)
+    assert evaluate("total(if(open, 1, 0)) / total(1)", a_scope(None, rows=[a_row(), a_row(open_=False)])) == Fraction(
+        1, 2
+    )
 
 
 def test_totals_are_computed_once_for_all_rows_of_a_report() -> None:
@@ -587,12 +585,10 @@ Rendering: TypeAlias = tuple[str, str]
 Renderings: TypeAlias = st.SearchStrategy[Rendering]
 
 literals = st.decimals(0, 20, places=1) | st.integers(0, 9)
-plain_numbers: Renderings = st.sampled_from(
-    [(name, name) for name in ("a", "b", "c", "rate")]
-) | literals.map(lambda number: (f"{number}", f"Fraction('{number}')"))
-plain_claims: Renderings = st.sampled_from(
-    [("open", "open_"), ("shut", "shut"), ("true", "True"), ("false", "False")]
+plain_numbers: Renderings = st.sampled_from([(name, name) for name in ("a", "b", "c", "rate")]) | literals.map(
+    lambda number: (f"{number}", f"Fraction('{number}')")
 )
+plain_claims: Renderings = st.sampled_from([("open", "open_"), ("shut", "shut"), ("true", "True"), ("false", "False")])
 
 
 def filled(rule: str, python: str, *parts: Renderings) -> Renderings:

@@ -449,7 +449,7 @@ async def test_a_signed_report_arrives_and_new_credentials_hold_without_a_restar
 async def test_a_report_gets_through_an_upstream_that_fails_for_a_while(
     gateway: Gateway, behaviour: dict[str, Any], outcome: str
 ) -> None:
-    async with upstream() as national, working(gateway, attempt_seconds=0.3):
+    async with upstream() as national, working(gateway, attempt_seconds=1):
         await connect_upstream(gateway, national.url)
         await national.behave(**behaviour)
         report = await receive(gateway)

@@ -1,24 +1,25 @@
 """A form (biểu mẫu): its document, and the compiled version that reports are checked against."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
+from operator import itemgetter
+from types import GenericAlias
 from typing import Annotated, Any, Literal, Optional, Self, TypeAlias
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     TypeAdapter,
     ValidationError,
-    create_model,
     model_validator,
 )
+from typing_extensions import TypedDict
 
 from gateway.domain.document import Document, Title, Valid, choice
 from gateway.domain.period import Frequency
@@ -272,14 +273,29 @@ class Form:
         self.formulas[indicator.id] = formula
 
     @cached_property
-    def rows_model(self) -> TypeAdapter[list[BaseModel]]:
-        """The strict Pydantic model of the rows: breakdowns first, then indicators, every cell optional."""
-        fields: dict[str, Any] = {each.id: (str | None, None) for each in self.breakdowns}
-        fields |= {each.id: (Optional[_cell_type(each)], None) for each in self.indicators}  # noqa: UP045 - a value
-        config = ConfigDict(strict=True, extra="forbid")
-        row: Any = create_model(f"{self.code}_row", __config__=config, **fields)
-        rows: Any = list[row]
+    def rows_model(self) -> TypeAdapter[list[dict[str, Any]]]:
+        """The strict Pydantic model of the rows: breakdowns and indicators by id, every cell optional."""
+        fields: dict[str, Any] = {each.id: str | None for each in self.breakdowns}
+        fields |= {each.id: Optional[_cell_type(each)] for each in self.indicators}  # noqa: UP045 - a value
+        make: Any = TypedDict
+        row = make(f"{self.code}_row", fields, total=False)
+        row.__pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+        rows: Any = GenericAlias(list, row)
         return TypeAdapter(rows)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [*(each.id for each in self.breakdowns), *self.columns]
+
+    @cached_property
+    def _pick(self) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+        return itemgetter(*self._names)
+
+    def in_order(self, row: dict[str, Any]) -> list[Any]:
+        """A row's codes and then its cells, in the form's order; what is absent is a blank."""
+        if len(row) == len(self._names) > 1:  # the model lets no other names in
+            return list(self._pick(row))
+        return [row.get(name) for name in self._names]
 
     @cached_property
     def number_positions(self) -> list[int]:

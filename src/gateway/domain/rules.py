@@ -147,6 +147,11 @@ class Check(_Rule):
 
     target: str | None
     _judge: "Callable[[Cells, Scope], Judgement]" = field(repr=False, compare=False)
+    surely: "Callable[[Cells, Cells | None], bool] | None" = field(repr=False, compare=False)
+    """For the commonest checks, whether a row and the same row before plainly satisfy it; False tells nothing.
+
+    The row before is None where the preceding report does not have it; there must be such a report.
+    """
 
     def judge(self, scope: Scope) -> Judgement:
         """Whether the check holds; raises `Undecided`."""
@@ -174,7 +179,8 @@ def compile_check(text: str, columns: Mapping[str, Column]) -> Check:
         target = tree.operands[0].name
         if actual.kind is Kind.number:
             judge = _equation(_lower(actual, absent), _lower(expression, absent), columns[target].scale)
-    return Check(text, frozenset(parser.operands), parser.previous_calls > 0, parser.row_level, target, judge)
+    operands, looks_back = frozenset(parser.operands), parser.previous_calls > 0
+    return Check(text, operands, looks_back, parser.row_level, target, judge, _surely(tree))
 
 
 def round_half_away(value: Number, places: int) -> Number:
@@ -387,6 +393,31 @@ def _equation(left: _Evaluate, right: _Evaluate, scale: int | None) -> _Judge:
         return Judgement(actual == expected, expected, actual)
 
     return equation
+
+
+def _surely(tree: Expression) -> Callable[[Cells, Cells | None], bool] | None:
+    """`a == b + c + d` and `a == previous(b)` without scope or judgement: nearly all rows of nearly all reports."""
+    match tree:
+        case Apply(name="==", operands=(Figure(index=left), Chain(first=Figure() as first, rest=rest))) if all(
+            sign == "+" and isinstance(term, Figure) for sign, term in rest
+        ):
+            terms = [first.index, *(term.index for _, term in rest if isinstance(term, Figure))]
+            pick = operator.itemgetter(*terms)
+
+            def is_sum(row: Cells, before: Cells | None) -> bool:
+                values = pick(row)
+                return None not in values and row[left] == sum(values)
+
+            return is_sum
+        case Apply(name="==", operands=(Figure(index=left), Apply(name="previous", operands=(Figure(index=right),)))):
+
+            def is_as_before(row: Cells, before: Cells | None) -> bool:
+                value = row[left]
+                return value is not None and value == (0 if before is None else before[right])
+
+            return is_as_before
+        case _:
+            return None
 
 
 def _absent_row(columns: Mapping[str, Column]) -> Cells:

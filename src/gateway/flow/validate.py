@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from operator import contains
 from typing import Any, TypeAlias
 
 from msgspec.structs import replace
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from gateway.domain.agency import Agencies
 from gateway.domain.document import pointer
@@ -171,21 +172,22 @@ def _read_rows(
 ) -> list[_Reading]:
     count = len(form.breakdowns)
     try:
-        models: list[BaseModel | None] = list(form.rows_model.validate_python(rows))
+        sound = form.rows_model.validate_python(rows)
         broken: dict[int, dict[str, Finding]] = {}
     except ValidationError as error:
-        models, broken = _salvage(form, rows, error)
+        sound, broken = _salvage(form, rows, error)
+    allowed = [codes[each.id] for each in form.breakdowns]
     readings: list[_Reading] = []
     seen: dict[Codes, int] = {}
-    for index, model in enumerate(models):
-        cells = list(vars(model).values())
+    for index, cells in enumerate(map(form.in_order, sound)):
         own: Codes = tuple(cells[:count])
         row = _Reading(form, index, own, cells[count:])
-        for column, finding in broken.get(index, {}).items():
-            row.faulty.add(column)
-            findings.append(replace(finding, row=row.shown))
-        _check_codes(form, row, codes, findings)
-        _check_required(form, row, findings)
+        if broken or None in cells or not all(map(contains, allowed, own)):
+            for column, finding in broken.get(index, {}).items():
+                row.faulty.add(column)
+                findings.append(replace(finding, row=row.shown))
+            _check_codes(form, row, codes, findings)
+            _check_required(form, row, findings)
         if None not in own:
             first = seen.setdefault(own, index)
             if first != index:
@@ -197,7 +199,7 @@ def _read_rows(
 
 def _salvage(
     form: Form, rows: Sequence[dict[str, Any]], error: ValidationError
-) -> tuple[list[BaseModel | None], dict[int, dict[str, Finding]]]:
+) -> tuple[list[dict[str, Any]], dict[int, dict[str, Finding]]]:
     """The rows with their wrong cells left blank, and a finding for each of those cells."""
     broken: dict[int, dict[str, Finding]] = {}
     indicators = {each.id: each for each in form.indicators}
@@ -212,7 +214,7 @@ def _salvage(
         {name: cell for name, cell in row.items() if name not in broken.get(index, {})}
         for index, row in enumerate(rows)
     ]
-    return list(form.rows_model.validate_python(cleaned)), broken
+    return form.rows_model.validate_python(cleaned), broken
 
 
 _UNKNOWN_COLUMN = Text("Biểu mẫu không có cột này.", "The form has no such column.")
@@ -315,10 +317,7 @@ def _apply_rules(
     counted = [row for row in rows if row.counted]
     cells = [exact_cells(form, row.cells) for row in counted]
     whole = Scope(None, cells, None, None if previous is None else list(previous.values()))
-    scopes = [
-        whole.at(own, None if previous is None else previous.get(row.codes))
-        for own, row in zip(cells, counted, strict=True)
-    ]
+    before = [None if previous is None else previous.get(row.codes) for row in counted]
     faulty = set().union(*(row.faulty for row in rows))
     unanswered: set[tuple[str, str]] = set()
     for rule in form.rules:
@@ -326,9 +325,12 @@ def _apply_rules(
             if not faulty & rule.check.operands:
                 _judge(form, rule, whole, None, findings, unanswered)
             continue
-        for scope, row in zip(scopes, counted, strict=True):
-            if not row.faulty or not row.faulty & rule.check.operands:
-                _judge(form, rule, scope, row, findings, unanswered)
+        surely = rule.check.surely if previous is not None or not rule.check.uses_previous else None
+        for row, own, earlier in zip(counted, cells, before, strict=True):
+            if surely is not None and surely(own, earlier):
+                continue
+            if not row.faulty & rule.check.operands:
+                _judge(form, rule, whole.at(own, earlier), row, findings, unanswered)
 
 
 def _judge(
