@@ -315,6 +315,8 @@ def _apply_rules(
     form: Form, rows: list[_Reading], previous: Mapping[Codes, Cells] | None, findings: list[Finding]
 ) -> None:
     counted = [row for row in rows if row.counted]
+    if not counted:
+        return
     cells = [exact_cells(form, row.cells) for row in counted]
     whole = Scope(None, cells, None, None if previous is None else list(previous.values()))
     before = [None if previous is None else previous.get(row.codes) for row in counted]
@@ -325,7 +327,10 @@ def _apply_rules(
             if not faulty & rule.check.operands:
                 _judge(form, rule, whole, None, findings, unanswered)
             continue
-        surely = rule.check.surely if previous is not None or not rule.check.uses_previous else None
+        surely = rule.check.surely
+        if surely is not None and rule.check.uses_previous and previous is None:
+            _judge(form, rule, whole.at(cells[0], None), counted[0], findings, unanswered)  # the same for every row
+            continue
         for row, own, earlier in zip(counted, cells, before, strict=True):
             if surely is not None and surely(own, earlier):
                 continue
