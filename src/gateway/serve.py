@@ -66,6 +66,7 @@ async def serve(settings: Settings, with_worker: bool) -> None:
                 build_app(gateway),
                 host=settings.host,
                 port=settings.port,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -11,7 +11,8 @@ import pytest
 
 from factories import TTHC_COLUMNS, a_balanced_row, a_monthly_report, a_monthly_row, a_report, body_with
 from gateway.api.deps import Gateway
-from gateway_under_test import NewClient, accepted
+from gateway.errors import CatalogueConflict
+from gateway_under_test import NewClient, accepted, load
 
 PULL = ("aggregates:read", "reports:write", "reports:read", "reports:review")
 STOCKS = {"carried_over": 0, "pending_total": -1, "pending_in_time": -1, "pending_late": -1}
@@ -314,3 +315,53 @@ async def test_any_history_of_pushes_corrections_returns_and_withdrawals_adds_up
             found = await aggregates(client, period=period)
             expected = added(inputs) if inputs else dict.fromkeys(TTHC_COLUMNS)
             assert found["rows"] == [expected], (step, period)
+
+
+def two_versions(breakdowns: list[list[str]], indicators: list[list[str]]) -> list[tuple[str, dict[str, Any]]]:
+    """A form's two versions: the first valid to the middle of 2098, the second from then on."""
+    spans = [("2020-01-01", "2098-06-30"), ("2098-07-01", None)]
+    lists = {"sector": "TTHC_SECTOR", "stage": "PLAN_STAGE"}
+    title = {"vi": "Thử", "en": "Test"}
+    return [
+        (
+            "form",
+            {
+                "code": "TWO_1",
+                "version": number,
+                "valid_from": first,
+                "valid_to": last,
+                "title": title,
+                "frequencies": ["quarterly"],
+                "breakdowns": [{"id": name, "codelist": lists[name], "total": "sum", "title": title} for name in names],
+                "indicators": [
+                    {"id": name, "title": title, "type": "integer", "over_agencies": "sum", "over_time": "sum"}
+                    for name in figures_
+                ],
+            },
+        )
+        for number, ((first, last), names, figures_) in enumerate(zip(spans, breakdowns, indicators, strict=True), 1)
+    ]
+
+
+async def test_an_indicator_that_a_version_lacks_is_blank_there_whatever_stands_in_its_place(
+    client: httpx.AsyncClient, gateway: Gateway
+) -> None:
+    await load(gateway.engine, *two_versions([["sector"], ["sector"]], [["a", "b"], ["a", "c"]]))
+    for period, cells in (("2098-Q2", {"a": 1, "b": 100}), ("2098-Q3", {"a": 2, "c": 7})):
+        await accepted(
+            client, {"form": "TWO_1", "agency": "H26", "period": period, "rows": [{"sector": "LAND", **cells}]}
+        )
+    found = await aggregates(client, form="TWO_1", period="2098-Q2..2098-Q3")
+    assert found["rows"] == [{"a": 3, "c": 7}]
+    apart = await aggregates(client, form="TWO_1", period="2098-Q2..2098-Q3", by="period")
+    assert [row["c"] for row in apart["rows"]] == [None, 7]
+
+
+async def test_breakdowns_keep_their_order_through_all_versions_of_a_form(gateway: Gateway) -> None:
+    with pytest.raises(CatalogueConflict):
+        await load(gateway.engine, *two_versions([["sector", "stage"], ["stage", "sector"]], [["a"], ["a"]]))
+
+
+async def test_without_reports_a_subtree_has_the_one_blank_row_too(client: httpx.AsyncClient) -> None:
+    found = await aggregates(client, period="2098-Q3", under="H26")
+    assert found["rows"] == [dict.fromkeys(TTHC_COLUMNS)]

@@ -202,6 +202,7 @@ def _place(cursor: str | None) -> Place | None:
         return None
     report, row, indicator = from_cursor(cursor, 3)
     try:
-        return Place(UUID(report), int(row), int(indicator))
+        place = Place(UUID(report), int(row[:9]), int(indicator[:9]))
     except ValueError:
         raise bad_cursor() from None
+    return place

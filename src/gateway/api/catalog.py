@@ -1,5 +1,6 @@
 """Routes of the catalogue: forms, code lists, agencies. Reading needs any token, changing ``catalog:write``."""
 
+import re
 from datetime import date
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
 from gateway.api.shapes import problems
 from gateway.api.subtree import covers
-from gateway.domain.agency import Agency, Level
+from gateway.domain.agency import AGENCY_CODE, Agency, Level
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.codelist import CodeList
 from gateway.domain.form import Form, FormDocument
@@ -24,6 +25,7 @@ from gateway.flow.read import parse_json
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
+_DAY = r"^\d{4}-\d{2}-\d{2}$"
 _MOST_BYTES = 4 * 1024 * 1024
 
 
@@ -78,7 +80,7 @@ async def read_form(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: 
 Version = Annotated[int, Path(ge=1, le=999)]
 
 
-@router.get("/forms/{code}/versions/{version}", response_model=FormDocument, responses=problems(401, 404))
+@router.get("/forms/{code}/versions/{version}", response_model=FormDocument, responses=problems(400, 401, 404))
 async def read_version(code: str, version: Version, catalogue: NewestCatalogue, _: AnyCaller) -> Response:
     """One version of a form."""
     return _document(_version(catalogue, code, version).document)
@@ -217,10 +219,14 @@ async def list_agencies(
     cursor: Cursor = None,
     under: Annotated[str | None, Query(description="Only this agency and those below it.")] = None,
     level: Level | None = None,
-    at: Annotated[date | None, Query(description="As of this day; today if absent.")] = None,
+    at: Annotated[str | None, Query(description="As of this day; today if absent.", pattern=_DAY)] = None,
 ) -> Response:
     """Agencies that exist on a day, by code."""
-    day = at or today
+    try:
+        day = date.fromisoformat(at) if at else today
+    except ValueError:
+        message = Text("Không phải là một ngày có thật.", "Not a day of the calendar.")
+        raise MalformedRequest(message, errors=[Place("at", message)]) from None
     hierarchy = catalogue.agencies.on(day)
     root = None if under is None else catalogue.agencies.resolve(under)
     if under is not None and root is None:
@@ -255,6 +261,9 @@ async def put_agency(
     if caller.agency is not None:
         parent = document.get("parent")
         known = code not in catalogue.agencies or covers(catalogue, caller, code, today)
+        names = [code, *(alias for alias in document.get("aliases") or () if re.match(AGENCY_CODE, str(alias)))]
+        if code not in catalogue.agencies:
+            known = all(str(name).startswith(f"{caller.agency}.") for name in names)
         if not known or code == caller.agency or not covers(catalogue, caller, str(parent), today):
             raise Forbidden(
                 Text("Chỉ được sửa cơ quan trực thuộc.", "Only agencies below the client's own may be changed.")

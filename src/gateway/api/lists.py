@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 def _limit(
     limit: Annotated[str, Query(description=f"How many items a page holds, 1 to {MOST}.")] = "100",
 ) -> int:
-    if not limit.isascii() or not limit.isdecimal() or not 1 <= int(limit[:9]) <= MOST:
+    if not limit.isascii() or not limit.isdecimal() or len(limit) > 4 or not 1 <= int(limit) <= MOST:
         message = Text(f"limit phải từ 1 đến {MOST}.", f"limit must be from 1 to {MOST}.")
         raise MalformedRequest(message, errors=[Place("limit", message)])
     return int(limit)

@@ -39,7 +39,7 @@ from gateway.db.deliveries import (
 from gateway.db.engine import driver
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import DeliveryState
-from gateway.errors import MalformedRequest, NotFound, Place, Text
+from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
 from gateway.flow.judge import find_agency
 from gateway.flow.steer import (
     ConnectorDocument,
@@ -131,6 +131,13 @@ async def write_connector(
     those there are stay. An operator of a subtree names an `under` within it.
     """
     given = await read_document(request, ConnectorDocument)
+    if given.allow_private_addresses and caller.agency is not None:
+        raise Forbidden(
+            Text(
+                "Chỉ cấp trung ương được cho phép địa chỉ nội bộ.",
+                "Only an operator of the whole country may allow private addresses.",
+            )
+        )
     document = await _agreed(given, name, catalogue, caller, today)
     row, is_new = await change_connector(
         gateway.engine,

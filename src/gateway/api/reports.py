@@ -198,7 +198,7 @@ def _check_period(code: str) -> None:
         raise MalformedRequest(error.message, errors=[Place("period", error.message)]) from error
 
 
-@router.get("/{report}", response_model=FullReport, responses=problems(401, 403, 404))
+@router.get("/{report}", response_model=FullReport, responses=problems(400, 401, 403, 404))
 async def read(
     report: UUID,
     gateway: GatewayParts,
@@ -216,7 +216,7 @@ async def read(
 @router.get(
     "/{report}/payload",
     response_class=Response,
-    responses={200: {"content": {"application/json": {}}}, **problems(401, 403, 404)},
+    responses={200: {"content": {"application/json": {}}}, **problems(400, 401, 403, 404)},
 )
 async def payload(
     report: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Reader, today: Today
@@ -230,7 +230,7 @@ async def payload(
     return Response(decompress(found[1]), media_type=found[0])
 
 
-@router.get("/{report}/history", response_model=History, responses=problems(401, 403, 404))
+@router.get("/{report}/history", response_model=History, responses=problems(400, 401, 403, 404))
 async def history(
     report: UUID,
     gateway: GatewayParts,
@@ -261,7 +261,7 @@ async def history(
 @router.get(
     "/{report}/receipt",
     response_class=Response,
-    responses={200: {"content": {"application/jose": {}}}, **problems(401, 403, 404)},
+    responses={200: {"content": {"application/jose": {}}}, **problems(400, 401, 403, 404)},
 )
 async def receipt(
     report: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Reader, today: Today

@@ -31,9 +31,12 @@ class Taken(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One figure of the result: its place (from 1) in each form version's ``figures`` or ``texts``."""
+    """One figure of the result: its place (from 1) in the ``figures`` or ``texts`` of each form version.
 
-    places: Mapping[int, int]
+    A version that lacks the indicator has no place, and gives null.
+    """
+
+    places: Mapping[int, int | None]
     taken: Taken
     text: bool = False
 
@@ -57,6 +60,7 @@ class Grouping:
     """
 
     by_period: bool
+    by_group: bool
     codes: Sequence[int]
     eras: Sequence[int] = field(default_factory=list)
     groups: Sequence[tuple[int, int, int]] | None = None
@@ -105,10 +109,11 @@ async def count_reports(connection: Any, scope: Scope) -> tuple[int, list[int]]:
 def _figure(column: Column) -> str:
     source = "r.texts" if column.text else "r.figures"
     places = set(column.places.values())
-    if len(places) == 1:
+    if len(places) == 1 and None not in places:
         figure = f"{source}[{places.pop()}]"
     else:
-        cases = " ".join(f"WHEN {version} THEN {source}[{place}]" for version, place in column.places.items())
+        kept = {version: place for version, place in column.places.items() if place is not None}
+        cases = " ".join(f"WHEN {version} THEN {source}[{place}]" for version, place in kept.items())
         figure = f"CASE h.form_version {cases} END"
     first, last = "FILTER (WHERE h.period = $4)", "FILTER (WHERE h.period = $5)"
     match column.taken:
@@ -130,7 +135,7 @@ def _statement(grouping: Grouping, columns: Sequence[Column]) -> str:
     keys = []
     if grouping.by_period:
         keys.append("array_position($2::text[], h.period)")
-    if grouping.groups is not None:
+    if grouping.by_group:
         keys.append("g.number")
     keys += [f"r.codes[{place}]" for place in grouping.codes]
     tree = """

@@ -172,8 +172,11 @@ class Agencies:
         }
 
 
-def agency_faults(versions: Mapping[str, list[Agency]]) -> list[tuple[str, str]]:
-    """What is wrong with agencies taken together: (code, reason) pairs; empty when all is well."""
+def agency_faults(versions: Mapping[str, list[Agency]], changed: Iterable[str] | None = None) -> list[tuple[str, str]]:
+    """What is wrong with agencies taken together: (code, reason) pairs.
+
+    Cycles are looked for through the agencies that ``changed``: through all of them when that is None.
+    """
     found: list[tuple[str, str]] = []
     owner: dict[str, str] = {}
     for code, all_ in versions.items():
@@ -187,24 +190,19 @@ def agency_faults(versions: Mapping[str, list[Agency]]) -> list[tuple[str, str]]
                 if alias != code and alias in versions:
                     found.append((code, f"alias {alias} is the code of another agency"))
     if not found:
-        found.extend(_cycles(versions))
+        found.extend(_cycles(versions, versions if changed is None else changed))
     return found
 
 
-def _cycles(versions: Mapping[str, list[Agency]]) -> Iterable[tuple[str, str]]:
-    """The first day on which an agency is its own ancestor, those not in force counted under their nearest parent."""
-    everyone = [each for all_ in versions.values() for each in all_]
-    tree = Agencies(everyone, {})
-    for day in sorted({each.valid_from or date.min for each in everyone}):
-        hierarchy = tree.placed(day)
-        safe: set[str] = set()
-        for code in hierarchy.parents:
-            path: list[str] = []
-            step: str | None = code
-            while step is not None and step not in safe and step not in path:
-                path.append(step)
-                step = hierarchy.parents.get(step)
-            if step is not None and step in path:
+def _cycles(versions: Mapping[str, list[Agency]], changed: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """Changed agencies that are their own ancestor on some day, those not in force under their nearest parent."""
+    everyone = Agencies([each for all_ in versions.values() for each in all_], {})
+    days = sorted({each.valid_from or date.min for all_ in versions.values() for each in all_})
+    for code in changed:
+        for day in days:
+            path = [code]
+            while (parent := everyone.nearest(path[-1], day).parent) is not None and parent not in path:
+                path.append(parent)
+            if parent == code:
                 yield code, f"is its own ancestor on {day}"
                 return
-            safe.update(path)

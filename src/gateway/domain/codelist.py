@@ -1,5 +1,6 @@
 """A code list (danh mục): the codes a breakdown may hold, each with its own validity."""
 
+from collections import Counter
 from datetime import date
 from functools import cached_property
 from typing import Annotated, Self
@@ -29,7 +30,7 @@ class CodeList(Document):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [each.code for each in self.codes]
-        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             raise ValueError(f"codes used twice: {', '.join(twice)}")
         lost = sorted({each.parent for each in self.codes if each.parent} - set(names))

@@ -2,6 +2,7 @@
 
 from datetime import date
 from enum import StrEnum
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -69,11 +70,15 @@ def pointer(location: tuple[int | str, ...]) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in location)
 
 
+MAX_FAULTS = 1000
+"""Faults that one answer names; a document with more is wrong altogether."""
+
+
 def faults(error: ValidationError, prefix: tuple[int | str, ...] = ()) -> list[Place]:
     """Every fault of a document that a model refused, without the values it held."""
     return [
         Place(pointer(prefix + tuple(fault["loc"])), _sentence(fault))
-        for fault in error.errors(include_url=False, include_input=False)
+        for fault in islice(error.errors(include_url=False, include_input=False), MAX_FAULTS)
     ]
 
 

@@ -330,6 +330,11 @@ class Form:
         return [i for i, each in enumerate(self.indicators) if each.required]
 
     @cached_property
+    def weight(self) -> int:
+        """How much judging one row takes: the length of all rules, in characters."""
+        return sum(len(rule.check.text) for rule in self.rules)
+
+    @cached_property
     def uses_previous(self) -> bool:
         return any(rule.check.uses_previous for rule in self.rules)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from gateway.domain.document import Document, choice
 from gateway.domain.form import LARGEST, Severity
@@ -55,10 +57,21 @@ def _uuid(value: object) -> object:
     return value
 
 
+MAX_ROWS = 20_000
+"""Rows of one report."""
+MAX_WRONG_ROWS = 100
+"""Rows that are no objects, of which an answer names at most so many."""
+
+
 def _as_they_are(rows: Any, check: ValidatorFunctionWrapHandler) -> Any:
     """Rows need no copy here: their form has a strict model for them."""
-    is_sound = type(rows) is list and all(type(row) is dict for row in rows)
-    return rows if is_sound else check(rows)
+    if type(rows) is not list:
+        return check(rows)
+    if len(rows) > MAX_ROWS:
+        raise PydanticCustomError("too_long", "At most {max_length} rows", {"max_length": MAX_ROWS})
+    wrong = list(islice((index for index, row in enumerate(rows) if type(row) is not dict), MAX_WRONG_ROWS))
+    # Only the first wrong ones are looked at further: naming a million of them would take the server with it.
+    return check([{} if type(row) is dict else row for row in rows[: wrong[-1] + 1]]) if wrong else rows
 
 
 ShortText = Annotated[str, StringConstraints(max_length=4000)]

@@ -23,6 +23,7 @@ of:
 
 A blank is not a zero. A rule that meets one is `Undecided`, and so is a rule that divides by zero. Only
 `total` skips rows whose x is blank: where every row's is, the total is blank; the total of no rows is 0.
+A total of quotients too long to be written down exactly is undecided as well.
 `and`, `or` and `if` look at no more than they need. In `previous(x)`, a row that the preceding report does
 not have counts 0 (and false) throughout; without a preceding report the rule is undecided.
 
@@ -73,9 +74,12 @@ __all__ = [
     "to_text",
 ]
 
+MAX_BITS = 8192
+"""Size of an exact denominator past which a total of quotients is given up: no figure is that precise."""
+
 Number: TypeAlias = int | Fraction
 Cells: TypeAlias = Sequence[int | Fraction | bool | None]
-Reason: TypeAlias = Literal["blank", "division_by_zero", "no_previous_report"]
+Reason: TypeAlias = Literal["blank", "division_by_zero", "no_previous_report", "too_large"]
 
 
 class Undecided(Exception):
@@ -368,7 +372,7 @@ def _sum(term: _Evaluate, rows: Sequence[Cells], scope: Scope) -> Number | Undec
     return blank if blank is not None and not values else _exact_sum(values)
 
 
-def _exact_sum(values: Sequence[Number]) -> Number:
+def _exact_sum(values: Sequence[Number]) -> Number | Undecided:
     """The sum, first of equal denominators, then by halves: linear on decimals, bearable on any fractions."""
     numerators: dict[int, int] = {}
     for value in values:
@@ -376,6 +380,8 @@ def _exact_sum(values: Sequence[Number]) -> Number:
     sums: list[Number] = [Fraction(top, bottom) if bottom > 1 else top for bottom, top in numerators.items()]
     while len(sums) > 1:
         sums = [sum(sums[index : index + 2]) for index in range(0, len(sums), 2)]
+        if max(part.denominator.bit_length() for part in sums) > MAX_BITS:
+            return Undecided("too_large", "total(…)")
     return sums[0] if sums else 0
 
 

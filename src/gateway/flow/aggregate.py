@@ -160,7 +160,7 @@ class _Plan:
         places = [place for place, _ in self._breakdowns]
         by_period = "period" in question.by
         if question.under is None and not {"agency", "level"} & set(question.by):
-            return Grouping(by_period, places)
+            return Grouping(by_period, False, places)
         numbers: dict[tuple[object, ...], int] = {}
         trees: dict[tuple[object, ...], int] = {}
         eras: list[int] = []
@@ -176,7 +176,8 @@ class _Plan:
         order = {label: place for place, label in enumerate(sorted(numbers, key=_label_order))}
         renumbered = {number: order[label] for label, number in numbers.items()}
         self._labels = [self._shown(label) for label in sorted(numbers, key=_label_order)]
-        return Grouping(by_period, places, eras, [(era, agency, renumbered[n]) for era, agency, n in groups])
+        by_group = bool({"agency", "level"} & set(question.by))
+        return Grouping(by_period, by_group, places, eras, [(era, agency, renumbered[n]) for era, agency, n in groups])
 
     def _label(self, code: str, branch: str, day: date) -> tuple[object, ...]:
         by = self._question.by
@@ -202,7 +203,7 @@ class _Plan:
         values = iter(row)
         answer: dict[str, object] = {}
         period = self._question.periods[next(values) - 1].code if self._grouping.by_period else None
-        if self._grouping.groups is not None:
+        if self._grouping.by_group:
             answer |= self._labels[next(values)]
         if period is not None:
             answer["period"] = period
@@ -214,12 +215,11 @@ class _Plan:
         return answer
 
     def _column(self, indicator: Indicator) -> Column:
-        places: dict[int, int] = {}
         is_text = indicator.type is Type.text
-        for form in self._catalogue.forms[self._question.form_code]:
-            index = form.text_index if is_text else form.value_index
-            if indicator.id in index:
-                places[form.version] = index[indicator.id]
+        places = {
+            form.version: (form.text_index if is_text else form.value_index).get(indicator.id)
+            for form in self._catalogue.forms[self._question.form_code]
+        }
         return Column(places, self._taken(indicator), is_text)
 
     def _taken(self, indicator: Indicator) -> Taken:

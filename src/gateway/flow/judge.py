@@ -22,6 +22,7 @@ from gateway.domain.period import Period, PeriodError, is_late, parse_period, pr
 from gateway.domain.report import CURRENT, Head, ReportKind, Status, Submission
 from gateway.domain.rules import Cells
 from gateway.errors import (
+    ContentTooLarge,
     Forbidden,
     GatewayError,
     IdempotencyKeyReused,
@@ -34,6 +35,10 @@ from gateway.errors import (
 )
 from gateway.flow.read import read_submission
 from gateway.flow.validate import Codes, Row, Verdict, exact_cells, validate
+
+
+MAX_WORK = 20_000_000
+"""Rows times the length of the rules that one report may ask for: a few seconds of judging."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,13 @@ def prepare(push: Push, catalogue: Catalogue, today: date) -> Prepared:
     period = _period(submission.period)
     agency = find_agency(catalogue, submission.agency, push.agency, today)
     form = _form(catalogue, submission, period)
+    if len(submission.rows) * form.weight > MAX_WORK:
+        raise ContentTooLarge(
+            Text(
+                f"Báo cáo có quá nhiều dòng so với các quy tắc của biểu (tối đa {MAX_WORK // form.weight} dòng).",
+                f"The report has too many rows for the rules of its form (at most {MAX_WORK // form.weight}).",
+            )
+        )
     return Prepared(push, submission, form, agency, period, hashlib.sha256(push.body).digest())
 
 
@@ -237,11 +249,11 @@ def judge(prepared: Prepared, knowledge: Knowledge, render: Render, sign: Sign) 
             answer = knowledge.answers.get(name)
             return Replay(push) if answer is None else _replayed(answer)
     revisions = knowledge.revisions.get(prepared.key, [])
-    for revision in revisions:
+    current = next((each for each in revisions if each.status in CURRENT), None)
+    for revision in revisions if current is not None else ():  # after a withdrawal the same bytes are a new report
         if revision.sha256 == prepared.sha256 and revision.status is not Status.withdrawn:
             head = knowledge.heads.get(revision.id)
             return Known(revision.id, push.language) if head is None else render(head, 200, push.language)
-    current = next((each for each in revisions if each.status in CURRENT), None)
     last = max(revisions, key=lambda each: each.number, default=None)
     conflict = _conflict(prepared.submission.corrects, current, last)
     return conflict or _decide(prepared, knowledge, current, last, render, sign)

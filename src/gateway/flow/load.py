@@ -239,7 +239,7 @@ def _agencies_together(current: Catalogue, new: Sequence[tuple[str, Entry]]) -> 
     together = {code: list(each.values()) for code, each in versions.items()}
     return [
         Place(sources.get(code, code), Text(f"{code}: {reason}", f"{code}: {reason}"))
-        for code, reason in agency_faults(together)
+        for code, reason in agency_faults(together, sources)
     ]
 
 
@@ -260,6 +260,13 @@ async def _refuse_change_in_use(
     versions |= {int(each.variant): each.document for each in new if (each.kind, each.code) == ("form", entry.code)}
     meaning = _meanings(entry.document)
     for number, other in versions.items():
+        if _shape(other) != _shape(entry.document):
+            raise CatalogueConflict(
+                Text(
+                    f"Các phân tổ phải giữ nguyên như ở phiên bản {number}, theo đúng thứ tự.",
+                    f"The breakdowns must stay those of version {number}, in the same order.",
+                )
+            )
         changed = [name for name, before in _meanings(other).items() if meaning.get(name, before) != before]
         if changed:
             names = ", ".join(changed)
@@ -269,6 +276,11 @@ async def _refuse_change_in_use(
                     f"Indicators must keep the type, unit and both over_… of version {number}: {names}.",
                 )
             )
+
+
+def _shape(document: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """What tells the rows of a report apart: the same in all versions of a form, or rows could not be compared."""
+    return [(each["id"], each["codelist"], each["total"]) for each in document["breakdowns"]]
 
 
 def _meanings(document: Mapping[str, Any]) -> dict[str, tuple[object, ...]]:

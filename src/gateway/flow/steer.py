@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -35,7 +36,7 @@ from gateway.domain.document import Day, Document
 from gateway.domain.period import VIETNAM
 from gateway.domain.report import ReportKind
 from gateway.domain.upstream import What
-from gateway.errors import NotFound, StateConflict, Text
+from gateway.errors import MalformedRequest, NotFound, Place, StateConflict, Text
 from gateway.flow.load import Catalogues
 
 Sees: TypeAlias = Callable[[str | None], bool]
@@ -94,12 +95,24 @@ async def change_connector(
             known = await find_connector(connection, name)
             if known is not None and not sees(known.under):
                 raise NotFound()
+            if known is not None and document.credentials is None and known.credentials is not None:
+                _require_same_place(known.url, document.url)
             await stored.record(connection, [], f"connector {name}", client)
             is_new = await put_connector(connection, name, values)
             kept = await _find(connection, name, sees)
             if document.from_ is not None:
                 await add_backlog(await _driver(connection), _backlog(kept, catalogue, today))
             return kept, is_new
+
+
+def _require_same_place(known: str, new: str) -> None:
+    """Credentials stay where they were given for: another address needs them anew, or `{}`."""
+    if urlsplit(known)[:2] != urlsplit(new)[:2]:
+        message = Text(
+            "Địa chỉ máy chủ đã đổi: hãy gửi lại 'credentials' ({} nếu không cần).",
+            "The server's address changed: give 'credentials' again ({} for none).",
+        )
+        raise MalformedRequest(message, errors=[Place("/credentials", message)])
 
 
 def _values(document: ConnectorDocument, secrets: MultiFernet) -> dict[str, Any]:

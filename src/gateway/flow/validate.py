@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from itertools import islice
 from operator import contains
 from typing import Any, TypeAlias
 
@@ -84,7 +85,7 @@ def validate(
     if submission.nil is not None and submission.rows:
         findings.append(_fault("column", "/rows", _NIL_ROWS))
     rows = _read_rows(form, submission.rows, codes, findings)
-    if rows:
+    if rows and len(findings) <= MAX_FINDINGS:
         _apply_rules(form, rows, previous, findings)
     findings.extend(_unknown_explanations(form, submission.explanations or ()))
     findings.sort(key=_row_number)
@@ -171,40 +172,57 @@ def _read_rows(
     findings: list[Finding],
 ) -> list[_Reading]:
     count = len(form.breakdowns)
-    try:
-        sound = form.rows_model.validate_python(rows)
-        broken: dict[int, dict[str, Finding]] = {}
-    except ValidationError as error:
-        sound, broken = _salvage(form, rows, error)
     allowed = [codes[each.id] for each in form.breakdowns]
     readings: list[_Reading] = []
     seen: dict[Codes, int] = {}
-    for index, cells in enumerate(map(form.in_order, sound)):
-        own: Codes = tuple(cells[:count])
-        row = _Reading(form, index, own, cells[count:])
-        if broken or None in cells or not all(map(contains, allowed, own)):
-            for column, finding in broken.get(index, {}).items():
-                row.faulty.add(column)
-                findings.append(replace(finding, row=row.shown))
-            _check_codes(form, row, codes, findings)
-            _check_required(form, row, findings)
-        if None not in own:
-            first = seen.setdefault(own, index)
-            if first != index:
-                findings.append(_duplicate(row, first))
-                row.counted = False
-        readings.append(row)
+    for start in range(0, len(rows), _SLICE):
+        sound, broken = _sound_rows(form, rows[start : start + _SLICE], start)
+        for index, cells in enumerate(map(form.in_order, sound), start):
+            own: Codes = tuple(cells[:count])
+            row = _Reading(form, index, own, cells[count:])
+            if broken or None in cells or not all(map(contains, allowed, own)):
+                for column, finding in broken.get(index, {}).items():
+                    row.faulty.add(column)
+                    findings.append(replace(finding, row=row.shown))
+                _check_codes(form, row, codes, findings)
+                _check_required(form, row, findings)
+            if None not in own:
+                first = seen.setdefault(own, index)
+                if first != index:
+                    findings.append(_duplicate(row, first))
+                    row.counted = False
+            readings.append(row)
+        if len(findings) > MAX_FINDINGS:
+            break  # all of them errors: the report is refused, and more of the same helps nobody
     return readings
 
 
+_SLICE = 200
+"""Rows looked at together, so that a body made of mistakes is given up early."""
+_SPARE_COLUMNS = 100
+
+
+def _sound_rows(
+    form: Form, rows: Sequence[dict[str, Any]], start: int
+) -> tuple[list[dict[str, Any]], dict[int, dict[str, Finding]]]:
+    """Rows that fit the form's model, and findings for the cells that had to be left out; rows count from ``start``."""
+    most = len(form.breakdowns) + len(form.indicators) + _SPARE_COLUMNS
+    if any(len(row) > most for row in rows):
+        rows = [dict(islice(row.items(), most)) for row in rows]
+    try:
+        return form.rows_model.validate_python(rows), {}
+    except ValidationError as error:
+        return _salvage(form, rows, error, start)
+
+
 def _salvage(
-    form: Form, rows: Sequence[dict[str, Any]], error: ValidationError
+    form: Form, rows: Sequence[dict[str, Any]], error: ValidationError, start: int
 ) -> tuple[list[dict[str, Any]], dict[int, dict[str, Finding]]]:
     """The rows with their wrong cells left blank, and a finding for each of those cells."""
     broken: dict[int, dict[str, Finding]] = {}
     indicators = {each.id: each for each in form.indicators}
     for fault in error.errors(include_url=False, include_input=False):
-        index, column = int(fault["loc"][0]), str(fault["loc"][1])
+        index, column = start + int(fault["loc"][0]), str(fault["loc"][1])
         place = pointer(("rows", index, column))
         unknown = fault["type"] == "extra_forbidden"
         message = _UNKNOWN_COLUMN if unknown else _wrong_cell(indicators.get(column))
@@ -212,7 +230,7 @@ def _salvage(
         broken.setdefault(index, {})[column] = _fault("column" if unknown else "type", place, message, None, indicator)
     cleaned = [
         {name: cell for name, cell in row.items() if name not in broken.get(index, {})}
-        for index, row in enumerate(rows)
+        for index, row in enumerate(rows, start)
     ]
     return form.rows_model.validate_python(cleaned), broken
 
@@ -398,6 +416,10 @@ def _undecided(form: Form, rule: CompiledRule, row: _Reading | None, reason: Und
         "division_by_zero": Text(
             f"Chưa kiểm tra được quy tắc {name}: {operand} bằng 0.",
             f"Rule {name} could not be checked: {operand} is zero.",
+        ),
+        "too_large": Text(
+            f"Chưa kiểm tra được quy tắc {name}: {operand} có quá nhiều chữ số.",
+            f"Rule {name} could not be checked: {operand} has too many digits.",
         ),
         "no_previous_report": Text(
             f"Chưa kiểm tra được quy tắc {name}: không có báo cáo kỳ trước.",
