@@ -55,9 +55,7 @@ def upgrade() -> None:
         sa.Column("agency", sa.Text(), nullable=True),
         sa.Column("scopes", postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column("secret_sha256", sa.LargeBinary(), nullable=False),
-        sa.Column(
-            "made_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
-        ),
+        sa.Column("made_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("revoked_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_clients")),
     )
@@ -76,9 +74,7 @@ def upgrade() -> None:
         sa.Column("paced_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("allow_private_addresses", sa.Boolean(), nullable=False),
         sa.Column("credentials", sa.LargeBinary(), nullable=True),
-        sa.Column(
-            "made_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
-        ),
+        sa.Column("made_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("paused_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("removed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.CheckConstraint("what in ('own', 'consolidation', 'all')", name=op.f("ck_connectors_what")),
@@ -104,20 +100,14 @@ def upgrade() -> None:
         sa.Column("period", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), server_default="pending", nullable=False),
-        sa.Column(
-            "made_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
-        ),
-        sa.Column(
-            "due_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
-        ),
+        sa.Column("made_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("due_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("claim", sa.Uuid(), nullable=True),
         sa.Column("finished_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.CheckConstraint("(state = 'sending') = (claim IS NOT NULL)", name=op.f("ck_deliveries_claim")),
-        sa.CheckConstraint(
-            "event in ('accepted', 'returned', 'withdrawn')", name=op.f("ck_deliveries_event")
-        ),
+        sa.CheckConstraint("event in ('accepted', 'returned', 'withdrawn')", name=op.f("ck_deliveries_event")),
         sa.CheckConstraint(
             "state in ('pending', 'sending', 'delivered', 'refused', 'exhausted', 'cancelled')",
             name=op.f("ck_deliveries_state"),
@@ -274,9 +264,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("document", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.CheckConstraint("kind in ('codelist', 'form', 'agency')", name=op.f("ck_catalog_entries_kind")),
-        sa.ForeignKeyConstraint(
-            ["revision"], ["catalog_revisions.revision"], name=op.f("fk_catalog_entries_revision")
-        ),
+        sa.ForeignKeyConstraint(["revision"], ["catalog_revisions.revision"], name=op.f("fk_catalog_entries_revision")),
         sa.PrimaryKeyConstraint("kind", "code", "variant", "revision", name=op.f("pk_catalog_entries")),
     )
     op.create_index(op.f("ix_catalog_entries_revision"), "catalog_entries", ["revision"], unique=False)
@@ -296,17 +284,13 @@ def upgrade() -> None:
         END $$
         """
     )
-    op.execute(
-        "COMMENT ON FUNCTION require IS 'Ends a statement, undone, when what it relied on no longer holds'"
-    )
+    op.execute("COMMENT ON FUNCTION require IS 'Ends a statement, undone, when what it relied on no longer holds'")
 
 
 def _partition_by_year(table: str) -> None:
     """One part per year of a period's last day, and one for years nobody expected."""
     for year in range(FIRST_YEAR, LAST_YEAR + 1):
-        op.execute(
-            f"CREATE TABLE {table}_y{year} PARTITION OF {table} FOR VALUES FROM ({year}) TO ({year + 1})"
-        )
+        op.execute(f"CREATE TABLE {table}_y{year} PARTITION OF {table} FOR VALUES FROM ({year}) TO ({year + 1})")
     op.execute(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT")
 
 
@@ -343,9 +327,7 @@ def downgrade() -> None:
         postgresql_where=sa.text("state in ('pending', 'sending')"),
     )
     op.drop_table("deliveries")
-    op.drop_index(
-        "uq_connectors_name", table_name="connectors", postgresql_where=sa.text("removed_at IS NULL")
-    )
+    op.drop_index("uq_connectors_name", table_name="connectors", postgresql_where=sa.text("removed_at IS NULL"))
     op.drop_table("connectors")
     op.drop_table("clients")
     op.drop_table("catalog_revisions")

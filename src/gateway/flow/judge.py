@@ -36,7 +36,6 @@ from gateway.errors import (
 from gateway.flow.read import read_submission
 from gateway.flow.validate import Codes, Row, Verdict, exact_cells, validate
 
-
 MAX_WORK = 20_000_000
 """Rows times the length of the rules that one report may ask for: a few seconds of judging."""
 
