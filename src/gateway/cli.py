@@ -248,7 +248,11 @@ def validate_command(
     form: Annotated[Path | None, typer.Option(help="A form document; the bundled forms if absent.")] = None,
 ) -> None:
     """Check report files on this computer, without a gateway or a network."""
-    if not validate_files(files, form, out):
+    try:
+        good = validate_files(files, form, out)
+    except SubmitError as error:
+        raise _fail(str(error)) from None
+    if not good:
         raise typer.Exit(1)
 
 

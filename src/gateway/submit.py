@@ -121,6 +121,9 @@ def offline_catalogue(form: Path | None) -> Catalogue:
             own = Form(FormDocument.model_validate(decode(_read(form))))
         except (ValidationError, FormFault, ValueError) as error:
             raise SubmitError(f"{form}: {error}") from error
+        lacking = sorted({each.codelist for each in own.breakdowns} - codelists.keys())
+        if lacking:
+            raise SubmitError(f"{form}: only bundled code lists are known offline, not {', '.join(lacking)}")
         forms = [each for each in forms if each.code != own.code] + [own]
     by_code: dict[str, list[Form]] = {}
     for each in forms:

@@ -71,7 +71,7 @@ SCOPE_WORDS = {
 }
 
 _oauth = OAuth2(
-    scheme_name="client credentials",
+    scheme_name="client_credentials",
     description="OAuth 2.0 client credentials: `POST /oauth/token` with HTTP Basic.",
     flows={
         "clientCredentials": {

@@ -70,7 +70,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}", by_alias=True)
         components["schemas"] |= schema.pop("$defs", {}) | {model.__name__: schema}
     components["schemas"]["Submission"]["examples"] = [PUSHED]
-    components.setdefault("securitySchemes", {})["client secret"] = {
+    components.setdefault("securitySchemes", {})["client_secret"] = {
         "type": "http",
         "scheme": "basic",
         "description": "A client's id and secret (`client_secret_basic`).",

@@ -68,7 +68,7 @@ _FORM = {
             }
         },
     },
-    "security": [{"client secret": []}],
+    "security": [{"client_secret": []}],
 }
 
 
