@@ -95,6 +95,7 @@ _SENTENCES = {
     "date_type": Text("Phải là ngày dạng YYYY-MM-DD.", "Must be a date, YYYY-MM-DD."),
     "uuid_type": Text("Phải là UUID.", "Must be a UUID."),
     "is_instance_of": Text("Sai kiểu giá trị.", "Wrong kind of value."),
+    "period": Text("{vi}", "{en}"),
     "choice": Text("Phải là một trong: {choices}.", "Must be one of: {choices}."),
     "literal_error": Text("Phải là một trong: {expected}.", "Must be one of: {expected}."),
     "string_too_short": Text("Phải có ít nhất {min_length} ký tự.", "Must have at least {min_length} characters."),

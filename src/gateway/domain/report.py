@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     StringConstraints,
@@ -20,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from gateway.domain.document import Document, choice
 from gateway.domain.form import LARGEST, Severity
+from gateway.domain.period import PeriodError, parse_period
 from gateway.errors import Language, Text
 
 
@@ -57,6 +59,14 @@ def _uuid(value: object) -> object:
     return value
 
 
+def _a_period(code: str) -> str:
+    try:
+        parse_period(code)
+    except PeriodError as error:
+        raise PydanticCustomError("period", "{en}", error.message._asdict()) from None
+    return code
+
+
 MAX_ROWS = 20_000
 """Rows of one report."""
 MAX_WRONG_ROWS = 100
@@ -90,7 +100,7 @@ class Submission(Document):
 
     form: str = Field(min_length=1, max_length=50, examples=["TTHC_06A"])
     agency: str = Field(min_length=1, max_length=100, examples=["H26.18"])
-    period: str = Field(min_length=1, max_length=40, examples=["2026-Q3"])
+    period: Annotated[str, AfterValidator(_a_period)] = Field(min_length=1, max_length=40, examples=["2026-Q3"])
     rows: Annotated[list[dict[str, Any]], WrapValidator(_as_they_are)]
     kind: Annotated[ReportKind, choice(ReportKind)] = ReportKind.own
     explanations: list[Explanation] | None = Field(default=None, max_length=10_000)

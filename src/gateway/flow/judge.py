@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 from gateway.domain.agency import suggest_code
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form, Type
-from gateway.domain.period import Period, PeriodError, is_late, parse_period, preceding
+from gateway.domain.period import Period, is_late, parse_period, preceding
 from gateway.domain.report import CURRENT, Head, ReportKind, Status, Submission
 from gateway.domain.rules import Cells
 from gateway.errors import (
@@ -27,9 +27,7 @@ from gateway.errors import (
     GatewayError,
     IdempotencyKeyReused,
     Language,
-    MalformedRequest,
     NotFound,
-    Place,
     RevisionConflict,
     Text,
 )
@@ -82,7 +80,7 @@ class Prepared:
 def prepare(push: Push, catalogue: Catalogue, today: date) -> Prepared:
     """Read a push and find what it speaks of. Raises what the contract answers with 400, 403 and 404."""
     submission = read_submission(push.body)
-    period = _period(submission.period)
+    period = parse_period(submission.period)
     agency = find_agency(catalogue, submission.agency, push.agency, today)
     form = _form(catalogue, submission, period)
     if len(submission.rows) * form.weight > MAX_WORK:
@@ -93,13 +91,6 @@ def prepare(push: Push, catalogue: Catalogue, today: date) -> Prepared:
             )
         )
     return Prepared(push, submission, form, agency, period, hashlib.sha256(push.body).digest())
-
-
-def _period(code: str) -> Period:
-    try:
-        return parse_period(code)
-    except PeriodError as error:
-        raise MalformedRequest(error.message, errors=[Place("/period", error.message)]) from error
 
 
 def find_agency(catalogue: Catalogue, text: str, root: str | None, today: date) -> str:
