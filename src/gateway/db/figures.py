@@ -88,17 +88,16 @@ async def state_token(connection: Any) -> str:
     return ".".join([str(newest), *sorted(still_open, key=int)])
 
 
-_COUNTED = """
-  FROM reports h
- WHERE h.form_id = $1 AND h.period = ANY ($2::text[]) AND h.status = 'accepted' AND h.kind = 'own'
+_COUNTED = """ WHERE h.form_id = $1 AND h.period = ANY ($2::text[]) AND h.status = 'accepted' AND h.kind = 'own'
    AND ($3::int[] IS NULL OR h.agency_id = ANY ($3))
 """
+"""Which reports count: the one condition of every figure, over the parameters of a ``Scope``."""
 
 
 async def count_reports(connection: Any, scope: Scope) -> tuple[int, list[int]]:
     """How many reports are counted, and by which form versions."""
     row = await connection.fetchrow(
-        "SELECT count(*) AS reports, array_agg(DISTINCT form_version::int) AS versions" + _COUNTED,
+        "SELECT count(*) AS reports, array_agg(DISTINCT form_version::int) AS versions FROM reports h" + _COUNTED,  # noqa: S608 - fixed words
         scope.form,
         scope.periods,
         scope.agencies,
@@ -150,9 +149,7 @@ SELECT {parts}
   FROM reports h
   JOIN report_rows r ON r.report_id = h.id AND r.agency_id = h.agency_id AND r.year = ANY ($6::smallint[])
   {tree if grouping.groups is not None else ""}
- WHERE h.form_id = $1 AND h.period = ANY ($2::text[]) AND h.status = 'accepted' AND h.kind = 'own'
-   AND ($3::int[] IS NULL OR h.agency_id = ANY ($3))
-   AND $4::text <= $4 AND $5::text <= $5 -- named here so that both have a type where no figure asks for them
+{_COUNTED}   AND $4::text <= $4 AND $5::text <= $5 -- named here so that both have a type where no figure asks for them
  {group}
 """  # noqa: S608 - made of column numbers and fixed words
 
@@ -186,15 +183,13 @@ class After:
 
 async def single_rows(connection: Any, scope: Scope, after: After | None) -> AsyncIterator[Any]:
     """Rows of counted reports one by one, by report and row, from a place on (that row included)."""
-    statement = """
+    statement = f"""
 SELECT h.id, h.revision, h.agency_id, h.period, h.form_version, r.number, r.codes, r.figures, r.texts
   FROM reports h
   JOIN report_rows r ON r.report_id = h.id AND r.agency_id = h.agency_id AND r.year = ANY ($4::smallint[])
- WHERE h.form_id = $1 AND h.period = ANY ($2::text[]) AND h.status = 'accepted' AND h.kind = 'own'
-   AND ($3::int[] IS NULL OR h.agency_id = ANY ($3))
-   AND ($5::uuid IS NULL OR (h.id, r.number) >= ($5, $6::int))
+{_COUNTED}   AND ($5::uuid IS NULL OR (h.id, r.number) >= ($5, $6::int))
  ORDER BY h.id, r.number
-"""
+"""  # noqa: S608 - fixed words
     arguments = [scope.form, scope.periods, scope.agencies, scope.years]
     arguments += [after.report, after.row] if after else [None, None]
     async for row in connection.cursor(statement, *arguments, prefetch=_PREFETCH):
