@@ -17,6 +17,7 @@ import uvloop
 from benchmarks.batch import batches, memory
 from benchmarks.ingest import looking_back, single_reports
 from benchmarks.national import national_aggregate
+from benchmarks.obligations import what_is_owed
 from benchmarks.outcome import Comparison, Memory, as_table, memory_table
 from benchmarks.processes import running
 from benchmarks.reports import Keys, agencies
@@ -35,6 +36,7 @@ class Part(StrEnum):
     batch = "batch"
     memory = "memory"
     national = "national"
+    obligations = "obligations"
 
 
 async def measure(parts: Sequence[Part], rounds: int, seconds: float, connections: int) -> list[Comparison | Memory]:
@@ -49,6 +51,10 @@ async def measure(parts: Sequence[Part], rounds: int, seconds: float, connection
             if Part.national in parts:
                 compared = await national_aggregate(bench, 2 * rounds)
                 out.print(as_table("The national aggregate, over the plainest SQL: lower is better", compared))
+                found += compared
+            if Part.obligations in parts:
+                compared = await what_is_owed(bench, 2 * rounds)
+                out.print(as_table("What is owed, over the plainest SQL it rests on: lower is better", compared))
                 found += compared
             if Part.ingest in parts:
                 compared = await single_reports(bench, keys, rounds, seconds, connections)

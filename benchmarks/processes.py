@@ -16,6 +16,7 @@ import httpx
 import psutil
 import sqlalchemy as sa
 from benchmarks.ceiling import TABLE
+from benchmarks.country import documents as country_documents
 from benchmarks.reports import documents
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -119,7 +120,7 @@ async def _fill(engine: AsyncEngine) -> None:
     await load_bundled(engine)
     current = await Catalogues(engine).newest()
     async with engine.begin() as connection:
-        await amend(connection, current, documents(), None)
+        await amend(connection, current, [*documents(), *country_documents()], None)
         await connection.execute(sa.text(TABLE))
 
 

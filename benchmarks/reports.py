@@ -30,8 +30,8 @@ def documents() -> list[tuple[str, str, dict[str, Any]]]:
         form: dict[str, Any] = copy.deepcopy(original)
         form |= {"code": code, "valid_from": "2020-01-01", "frequencies": ["weekly"]}
         form["breakdowns"][0]["codelist"] = _CODELIST
-        if code == "BENCH_11":
-            form["rules"] = [rule for rule in form["rules"] if "previous" not in rule["check"]]
+        looking = ("within", "previous") if code == "BENCH_11" else ("within",)
+        form["rules"] = [rule for rule in form["rules"] if not any(word in rule["check"] for word in looking)]
         found.append(("benchmarks", "form", form))
     return found
 

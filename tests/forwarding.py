@@ -186,6 +186,7 @@ A_CLAIM = Claimed(
     uuid4(),
     TARGET,
     report=uuid4(),
+    owed=None,
     event="accepted",
     reason=None,
     number=1,

@@ -7,7 +7,18 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.access.tokens import Tokens
-from gateway.api import aggregates, catalog, documents, health, operations, reports, tokens
+from gateway.api import (
+    aggregates,
+    catalog,
+    consolidations,
+    documents,
+    health,
+    obligations,
+    operations,
+    regimes,
+    reports,
+    tokens,
+)
 from gateway.api.deps import Gateway
 from gateway.api.edge import Edge
 from gateway.api.problems import install_problems
@@ -22,6 +33,12 @@ TAGS = [
     {"name": "reports", "description": "Push reports and read them back (local reporting systems)."},
     {"name": "aggregates", "description": "Pull figures (the national system)."},
     {"name": "catalogue", "description": "Forms, code lists and agencies, as data."},
+    {
+        "name": "regimes",
+        "description": "Who reports what for which periods, by when: regimes, calendars, periods.",
+    },
+    {"name": "obligations", "description": "What is owed, where it stands, more time for it, and how complete it is."},
+    {"name": "consolidations", "description": "A parent's report made from its children's, level by level."},
     {"name": "operations", "description": "Connectors and deliveries (operators)."},
     {"name": "access", "description": "Tokens and public keys."},
     {"name": "operating", "description": "Health."},
@@ -65,8 +82,11 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
     app.state.gateway = gateway
     for router in (
         reports.router,
+        consolidations.router,
         aggregates.router,
         catalog.router,
+        regimes.router,
+        obligations.router,
         operations.router,
         tokens.router,
         health.router,

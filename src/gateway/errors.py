@@ -104,6 +104,20 @@ class RevisionConflict(GatewayError):
     title = Text("Đã có báo cáo hiện hành", "A current report exists")
 
 
+class PeriodLocked(GatewayError):
+    """The period is locked for the agency: only an extension or a return opens it again."""
+
+    status, slug = 409, "period-locked"
+    title = Text("Kỳ báo cáo đã khóa", "The period is locked")
+
+
+class ConsolidationIncomplete(GatewayError):
+    """A consolidation was to be complete, and reports are missing: they are named."""
+
+    status, slug = 409, "consolidation-incomplete"
+    title = Text("Chưa đủ báo cáo để tổng hợp", "Reports are missing for the consolidation")
+
+
 class StateConflict(GatewayError):
     """The report or delivery is in a state that does not allow the action."""
 

@@ -14,7 +14,7 @@ from gateway.app import build_app, build_gateway
 from gateway.catalog import bundled_documents
 from gateway.db.engine import database
 from gateway.db.migrate import is_current, upgrade
-from gateway.flow.load import Catalogues, Document, change
+from gateway.flow.load import Catalogues, Document, fill
 from gateway.settings import Settings
 from gateway.worker import Worker
 
@@ -49,11 +49,11 @@ async def prepare(engine: AsyncEngine, settings: Settings) -> None:
 
 
 async def load_bundled(engine: AsyncEngine) -> int:
-    """Load the bundled catalogue and return how many documents were new."""
+    """Add to the catalogue the bundled documents that it lacks, and return how many."""
     documents: list[Document] = [
         (f"{each.kind}:{number}", each.kind, each.document) for number, each in enumerate(bundled_documents())
     ]
-    return await change(engine, Catalogues(engine), documents, None)
+    return await fill(engine, Catalogues(engine), documents)
 
 
 async def serve(settings: Settings, with_worker: bool) -> None:

@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     token_seconds: int = Field(default=900, ge=60, le=3600)
     worker_concurrency: int = Field(default=32, ge=1, le=1000)
     worker_poll_seconds: float = Field(default=1.0, gt=0)
+    remind_seconds: float = Field(default=300, gt=0)
+    """How often a worker looks for obligations to remind connectors of."""
     lease_seconds: float = Field(default=15, ge=1, le=60)
     attempt_seconds: float = Field(default=10, gt=0)
     """Total deadline of one delivery attempt; shorter than the lease, so that a lease is never outlived."""

@@ -15,16 +15,15 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from gateway.catalog import bundled_documents
-from gateway.domain.agency import Agencies, Agency
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.codelist import CodeList
 from gateway.domain.exact import decode
 from gateway.domain.form import Form, FormDocument, FormFault
 from gateway.domain.report import Finding
 from gateway.errors import GatewayError
 from gateway.evidence.receipts import InvalidReceipt, verify_receipt
 from gateway.flow.judge import Knowledge, Push, prepare, verdict_on
+from gateway.flow.load import catalogue_of
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 
@@ -105,31 +104,20 @@ def _line(finding: Finding) -> str:
 
 def offline_catalogue(form: Path | None) -> Catalogue:
     """The bundled catalogue, with one form document more if given. Raises ``SubmitError`` if that is wrong."""
-    forms: list[Form] = []
-    codelists: dict[str, CodeList] = {}
-    agencies: list[Agency] = []
-    for kind, document in bundled_documents():
-        match kind:
-            case "form":
-                forms.append(Form(FormDocument.model_validate(document)))
-            case "codelist":
-                codelists[str(document["id"])] = CodeList.model_validate(document)
-            case _:
-                agencies.append(Agency.model_validate(document))
+    documents = [(str(kind), document) for kind, document in bundled_documents()]
     if form is not None:
         try:
-            own = Form(FormDocument.model_validate(decode(_read(form))))
+            own = FormDocument.model_validate(decode(_read(form)))
+            Form(own)
         except (ValidationError, FormFault, ValueError) as error:
             raise SubmitError(f"{form}: {error}") from error
-        lacking = sorted({each.codelist for each in own.breakdowns} - codelists.keys())
+        codelists = {document["id"] for kind, document in documents if kind == "codelist"}
+        lacking = sorted({each.codelist for each in own.breakdowns} - codelists)
         if lacking:
             raise SubmitError(f"{form}: only bundled code lists are known offline, not {', '.join(lacking)}")
-        forms = [each for each in forms if each.code != own.code] + [own]
-    by_code: dict[str, list[Form]] = {}
-    for each in forms:
-        by_code.setdefault(each.code, []).append(each)
-    numbers = {code: number for number, code in enumerate(by_code)}
-    return Catalogue(0, by_code, numbers, codelists, Agencies(agencies, {}), [])
+        documents = [each for each in documents if each[0] != "form" or each[1]["code"] != own.code]
+        documents.append(("form", own.model_dump()))
+    return catalogue_of(documents)
 
 
 def verify(receipt: str, keys: Path, payload: Path | None) -> dict[str, Any]:

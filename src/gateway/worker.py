@@ -1,14 +1,15 @@
 """The worker: claims deliveries, sends them through their connectors, and records what came of it.
 
+Now and then it makes the deliveries that no report brings about: reminders of obligations.
+
 Any number of workers share one database, and each may be killed at any moment: what it held is claimed again
 when the lease runs out, so a report is sent at least once, always under the same id, and never lost.
 """
 
 import asyncio
-import json
 import random
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,11 +21,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.connectors.connector import Connector, ConnectorSettings, Dispatch, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
-from gateway.db.claims import Claimed, Target, claim_due, record_attempt
+from gateway.db.claims import Claimed, Target, cancel_claimed, claim_due, record_attempt
 from gateway.db.engine import database, driver, is_outage
 from gateway.domain.delivery import DEFAULT_SCHEDULE, Event, Outcome, OutcomeClass, RetrySchedule
-from gateway.flow.forward import MEDIA_TYPE, body_of, conclude
+from gateway.flow.forward import MEDIA_TYPE, Message, conclude, message_of
 from gateway.flow.load import Catalogues
+from gateway.flow.remind import NothingToSend, Reminders
+from gateway.flow.steer import opened
 from gateway.keys import Keys, load_keys
 from gateway.settings import Settings
 
@@ -83,17 +86,9 @@ class Upstreams:
             target.kind,
             target.url,
             target.allow_private_addresses,
-            decrypted(self._secrets, target.credentials),
+            opened(self._secrets, target.credentials),
             self._deadline_seconds,
         )
-
-
-def decrypted(secrets: MultiFernet, credentials: bytes | None) -> Mapping[str, str] | None:
-    """Credentials as a connector takes them."""
-    if credentials is None:
-        return None
-    opened: dict[str, str] = json.loads(secrets.decrypt(credentials))
-    return opened
 
 
 class _Lease(NamedTuple):
@@ -121,10 +116,10 @@ class Worker:
     ) -> None:
         self._settings, self._engine, self._catalogues, self._schedule = settings, engine, catalogues, schedule
         self._upstreams = Upstreams(keys.secrets, settings.attempt_seconds)
+        self._reminders = Reminders(engine, catalogues)
         self._connections = asyncio.Semaphore(_CONNECTIONS)
         self._sending: set[asyncio.Task[None]] = set()
-        self._woken = asyncio.Event()
-        self._stopping = False
+        self._woken, self._stopping = asyncio.Event(), asyncio.Event()
 
     def wake(self) -> None:
         """Look for due deliveries now rather than at the next poll."""
@@ -132,37 +127,49 @@ class Worker:
 
     def stop(self) -> None:
         """Claim nothing more, and end when what is being sent has been recorded."""
-        self._stopping = True
+        self._stopping.set()
         self._woken.set()
 
     async def run(self) -> None:
         """Forward until told to stop. Nothing that fails, the database least of all, ends it."""
         log.info("worker started", concurrency=self._settings.worker_concurrency)
         failures = 0
+        reminding = asyncio.create_task(self._remind())
         try:
-            while not self._stopping:
+            while not self._stopping.is_set():
                 try:
                     has_more = await self._claim()
                     failures = 0
                 except Exception as error:
                     failures += 1
                     _report(error, "deliveries could not be claimed")
-                    await self._wait(_pause(failures))
+                    await _wait(self._woken, _pause(failures))
                     continue
                 if not has_more:
-                    await self._wait(self._settings.worker_poll_seconds)
-            if self._sending:
-                await asyncio.wait(self._sending, timeout=self._settings.lease_seconds)
+                    await _wait(self._woken, self._settings.worker_poll_seconds)
+            await asyncio.wait({*self._sending, reminding}, timeout=self._settings.lease_seconds)
         finally:
+            reminding.cancel()
             await self._upstreams.aclose()
             log.info("worker stopped", unrecorded=len(self._sending))
 
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
+    async def _remind(self) -> None:
+        """Make reminders now and every so often, until told to stop."""
+        failures = 0
+        while not self._stopping.is_set():
+            pause = self._settings.remind_seconds
+            try:
+                async with self._connections:
+                    made = await self._reminders.make()
+                failures = 0
+                if made:
+                    log.info("reminders made", count=made)
+                    self.wake()
+            except Exception as error:
+                failures += 1
+                _report(error, "reminders could not be made")
+                pause = min(pause, _pause(failures)) if is_outage(error) else pause
+            await _wait(self._stopping, pause)
 
     async def _claim(self) -> bool:
         """Start sending what is due, as far as there is room; True when there may be more to claim at once."""
@@ -193,7 +200,10 @@ class Worker:
     async def _forward(self, lease: _Lease) -> None:
         loop, claimed = asyncio.get_running_loop(), lease.claimed
         started = loop.time()
-        outcome = await self._attempt(lease)
+        try:
+            outcome = await self._attempt(lease)
+        except NothingToSend as reason:
+            return await self._cancel(lease, f"not sent: {reason}")
         attempt = conclude(
             claimed,
             outcome,
@@ -217,22 +227,41 @@ class Worker:
             state=attempt.state if is_ours else "lost to another worker",
         )
 
+    async def _cancel(self, lease: _Lease, words: str) -> None:
+        claimed = lease.claimed
+
+        async def cancel() -> bool:
+            async with self._connections, driver(self._engine) as connection:
+                return await cancel_claimed(connection, claimed, words)
+
+        if await _insist(cancel, until=lease.ends):
+            log.info("delivery cancelled", delivery=str(claimed.id), connector=claimed.target.name, reason=words)
+
     async def _attempt(self, lease: _Lease) -> Outcome:
         claimed = lease.claimed
         is_sent = False
         try:
-            body = await _insist(lambda: self._body(claimed), until=self._last_start(lease))
+            message = await _insist(lambda: self._message(claimed), until=self._last_start(lease))
             async with self._upstreams.use(claimed.target) as connector:
                 now = asyncio.get_running_loop().time()
                 if now > self._last_start(lease):
                     return Outcome(OutcomeClass.unreachable, "not sent: too little of the lease was left")
-                event, at = Event(claimed.event), lease.database_time(now)
-                dispatch = Dispatch(claimed.id, claimed.report, event, body, MEDIA_TYPE, at)
+                dispatch = Dispatch(
+                    claimed.id,
+                    claimed.report,
+                    Event(claimed.event),
+                    message.body,
+                    MEDIA_TYPE,
+                    message.occurred_at,
+                    lease.database_time(now),
+                )
                 is_sent = True
                 async with asyncio.timeout_at(lease.ends):
                     return await connector.send(dispatch)
         except (InvalidConnectorSettings, UnknownConnectorKind) as error:
             return Outcome(OutcomeClass.unreachable, f"not sent: {error}")
+        except NothingToSend:
+            raise
         except Exception as error:
             # Ours, or the connector's: recorded like any other failure, so that a person sees it and it is retried.
             _report(error, "a delivery could not be sent", delivery=str(claimed.id))
@@ -248,16 +277,27 @@ class Worker:
         """
         return lease.ends - self._settings.attempt_seconds
 
-    async def _body(self, claimed: Claimed) -> bytes:
+    async def _message(self, claimed: Claimed) -> Message:
         async with self._connections:
-            catalogue = self._catalogues.held or await self._catalogues.newest()
-            try:
-                async with driver(self._engine) as connection:
-                    return await body_of(connection, claimed, catalogue)
-            except LookupError:  # a form or an agency newer than the catalogue held
-                catalogue = await self._catalogues.newest()
+            held = self._catalogues.held
+            if held is not None and claimed.owed is None:  # what is owed changes with the catalogue, a report does not
+                try:
+                    async with driver(self._engine) as connection:
+                        return await message_of(connection, claimed, held)
+                except LookupError:  # a form or an agency newer than the catalogue held
+                    pass
+            catalogue = await self._catalogues.newest()
             async with driver(self._engine) as connection:
-                return await body_of(connection, claimed, catalogue)
+                return await message_of(connection, claimed, catalogue)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, but no longer than so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
 
 
 async def _insist(act: Callable[[], Awaitable[T]], until: float) -> T:

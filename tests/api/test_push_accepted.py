@@ -131,13 +131,6 @@ async def test_the_bytes_are_kept_as_they_came_blanks_and_order_included(provinc
     assert taken["sha256"] == hashlib.sha256(sent).hexdigest()
 
 
-async def test_own_figures_and_a_consolidation_are_two_reports(country: httpx.AsyncClient) -> None:
-    own = await accepted(country, a_report(agency="H26"))
-    consolidation = await accepted(country, a_report(agency="H26", kind="consolidation"))
-    assert (own["kind"], consolidation["kind"]) == ("own", "consolidation")
-    assert (own["revision"], consolidation["revision"]) == (1, 1)
-
-
 async def test_a_form_version_may_be_named(province: httpx.AsyncClient) -> None:
     assert (await accepted(province, a_report(form_version=1)))["form_version"] == 1
 

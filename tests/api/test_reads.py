@@ -168,7 +168,7 @@ async def test_lists_are_filtered(client_for: NewClient) -> None:
     country = await client_for("reports:write", "reports:read", "reports:review")
     one = (await accepted(country, a_report(agency="H26.18")))["id"]
     two = (await accepted(country, a_report(agency="H26", kind="consolidation")))["id"]
-    three = (await accepted(country, a_report(agency="H29", period="2098-Q4")))["id"]
+    three = (await accepted(country, a_report(agency="H29", period="2099-Q1")))["id"]
     four = (await accepted(country, a_report(agency="H26", corrects=None)))["id"]
     rejected = shown(await push(country, a_report(agency="H26.13", rows=[])))["report"]
     five = (await accepted(country, a_report(agency="H26", corrects=four)))["id"]
@@ -180,7 +180,7 @@ async def test_lists_are_filtered(client_for: NewClient) -> None:
         ({"agency": "GSO:01"}, [five, four, two]),
         ({"under": "H26"}, [five, rejected, four, two, one]),
         ({"under": "H26.18"}, [one]),
-        ({"period": "2098-Q4"}, [three]),
+        ({"period": "2099-Q1"}, [three]),
         ({"kind": "consolidation"}, [two]),
         ({"form": "TTHC_06A"}, everything),
         ({"form": "KTXH_01"}, []),

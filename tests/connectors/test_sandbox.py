@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 from gateway.connectors.connector import Connector, ConnectorSettings, Dispatch
-from gateway.connectors.http_json import content_digest, signature
+from gateway.connectors.http_json import content_digest
 from gateway.connectors.registry import open_connector
+from gateway.connectors.signing import signature
 from gateway.domain.delivery import Event, OutcomeClass
 from gateway.sandbox import sandbox_app, sandbox_server
 
@@ -77,7 +78,8 @@ async def sandbox(
 
 
 def dispatch(event: Event = Event.accepted, body: bytes = BODY, report: UUID = REPORT) -> Dispatch:
-    return Dispatch(DELIVERY, report, event, body, "application/json", datetime.now(UTC))
+    now = datetime.now(UTC)
+    return Dispatch(DELIVERY, report, event, body, "application/json", now, now)
 
 
 def headers(body: bytes = BODY, **changes: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The bundled catalogue: its counts, its references, and that its forms say what their law says."""
+"""The bundled catalogue: its counts, its references, and that its forms and regimes say what their law says."""
 
 import re
 import unicodedata
@@ -8,8 +8,10 @@ from typing import cast
 import pytest
 
 from gateway.catalog import AgencyDocument, DocumentKind, bundled_agencies, bundled_documents
+from gateway.domain.regime import RegimeDocument
 
-RULE_WORDS = {"and", "or", "not", "if", "abs", "min", "max", "round", "total", "previous", "true", "false"}
+OTHER_REPORTS = {"previous", "within", "first_within", "last_within", "in_form"}
+RULE_WORDS = {"and", "or", "not", "if", "abs", "min", "max", "round", "total", "true", "false"} | OTHER_REPORTS
 RESERVED = RULE_WORDS | {"agency", "period", "level", "own", "attachments", "narrative"}
 VALID_ROW = (2400, 2280, 105, 15, 2375, 1750, 625, 0, 25, 25, 0)
 OFF_BY_ONE = (10361, 10362, 0, 0)
@@ -25,6 +27,10 @@ def form(code: str) -> dict[str, object]:
     return documents(DocumentKind.FORM, "code")[code]
 
 
+def regime(code: str) -> dict[str, object]:
+    return documents(DocumentKind.REGIME, "code")[code]
+
+
 def parts(document: dict[str, object], key: str) -> Objects:
     return cast(Objects, document[key])
 
@@ -34,9 +40,12 @@ def agencies() -> dict[str, AgencyDocument]:
 
 
 def titles_of(document: dict[str, object]) -> list[object]:
+    """Everything a document says in two languages."""
     lists = [parts(document, key) for key in ("breakdowns", "indicators", "codes") if key in document]
+    own = [document[key] for key in ("title", "note") if key in document]
     rules = [rule["message"] for rule in parts(document, "rules")] if "rules" in document else []
-    return [document["title"], *(part["title"] for found in lists for part in found), *rules]
+    days = [day["name"] for day in parts(document, "days_off")] if "days_off" in document else []
+    return [*own, *(part["title"] for found in lists for part in found), *rules, *days]
 
 
 def left_and_sum(check: str, row: dict[str, int]) -> tuple[int, int]:
@@ -45,8 +54,13 @@ def left_and_sum(check: str, row: dict[str, int]) -> tuple[int, int]:
     return row[left], sum(row[name] for name in right.split(" + "))
 
 
+def words_of(rule: str) -> set[str]:
+    return set(re.findall(r"[a-z_]+", rule))
+
+
 def arithmetic_rules() -> Objects:
-    return [rule for rule in parts(form("TTHC_06A"), "rules") if rule["id"] != "R6"]
+    """The rules about the report alone."""
+    return [rule for rule in parts(form("TTHC_06A"), "rules") if not words_of(str(rule["check"])) & OTHER_REPORTS]
 
 
 def tthc_row(values: tuple[int, ...]) -> dict[str, int]:
@@ -148,16 +162,21 @@ def test_names_are_composed_unicode_without_stray_spaces() -> None:
 
 def test_the_files_themselves_are_composed_unicode() -> None:
     root = files("gateway.catalog")
-    texts = [
-        file.read_text("utf-8") for folder in ("forms", "codelists", "agencies") for file in (root / folder).iterdir()
-    ]
-    assert len(texts) == 7
+    folders = ("forms", "codelists", "agencies", "calendars", "regimes")
+    texts = [file.read_text("utf-8") for folder in folders for file in (root / folder).iterdir()]
+    assert len(texts) == 7 + 9 + 2
     assert all(unicodedata.is_normalized("NFC", text) for text in texts)
 
 
 def test_documents_come_in_the_order_they_can_be_loaded() -> None:
     order = list(dict.fromkeys(found.kind for found in bundled_documents()))
-    assert order == [DocumentKind.CODELIST, DocumentKind.FORM, DocumentKind.AGENCY]
+    assert order == [
+        DocumentKind.CODELIST,
+        DocumentKind.FORM,
+        DocumentKind.AGENCY,
+        DocumentKind.CALENDAR,
+        DocumentKind.REGIME,
+    ]
 
 
 def test_sectors_are_thirty_and_include_land() -> None:
@@ -175,7 +194,9 @@ def test_the_stages_are_plan_estimate_and_actual() -> None:
 def test_every_title_and_message_is_in_vietnamese_and_english() -> None:
     for found in bundled_documents():
         if found.kind is not DocumentKind.AGENCY:
-            for title in titles_of(found.document):
+            titles = titles_of(found.document)
+            assert titles
+            for title in titles:
                 both = cast(dict[str, str], title)
                 assert list(both) == ["vi", "en"]
                 assert all(both.values())
@@ -201,7 +222,7 @@ def test_rules_and_formulas_speak_only_of_columns_the_form_has(code: str) -> Non
     indicators = parts(form(code), "indicators")
     written = [str(rule["check"]) for rule in parts(form(code), "rules")]
     written += [str(indicator["formula"]) for indicator in indicators if "formula" in indicator]
-    words = {word for text in written for word in re.findall(r"[a-z_]+", text)}
+    words = set().union(*map(words_of, written))
     assert words <= {str(indicator["id"]) for indicator in indicators} | RULE_WORDS
 
 
@@ -229,9 +250,21 @@ def test_a_row_wrong_by_one_breaks_the_first_rule() -> None:
     assert left_and_sum(str(first["check"]), tthc_row(OFF_BY_ONE)) == (10361, 10362)
 
 
-def test_only_the_rule_about_the_previous_period_may_be_explained() -> None:
+def test_only_rules_about_other_reports_may_be_explained() -> None:
     severities = {rule["id"]: rule["severity"] for rule in parts(form("TTHC_06A"), "rules")}
-    assert severities == {"R1": "error", "R2": "error", "R3": "error", "R4": "error", "R6": "explain"}
+    assert severities == dict.fromkeys(("R1", "R2", "R3", "R4"), "error") | dict.fromkeys(
+        ("R6", "R9A", "R9B", "R9C"), "explain"
+    )
+
+
+def test_the_year_is_compared_with_its_quarters_where_flows_add_and_where_the_stock_begins() -> None:
+    """No fourth quarter is reported, so that a year has more than its quarters, and ends with other stocks."""
+    rules = {str(rule["id"]): str(rule["check"]) for rule in parts(form("TTHC_06A"), "rules")}
+    over_time = {str(each["id"]): each["over_time"] for each in parts(form("TTHC_06A"), "indicators")}
+    compared = set(re.findall(r"(\w+) >= within\(\1\)", rules["R9A"] + rules["R9C"]))
+    in_parts = {name for name, way in over_time.items() if way == "sum"} - {"resolved_total"}  # which R2 adds up
+    assert compared == in_parts
+    assert rules["R9B"] == "carried_over == first_within(carried_over)"
 
 
 def test_over_time_flows_add_and_stocks_do_not() -> None:
@@ -282,3 +315,74 @@ def test_flows_add_and_stocks_rates_and_indices_do_not() -> None:
 def test_nothing_that_a_consolidation_leaves_blank_is_required(code: str) -> None:
     for indicator in parts(form(code), "indicators"):
         assert not (indicator["required"] and indicator["over_agencies"] == "none"), indicator["id"]
+
+
+def test_there_is_a_calendar_for_every_year_since_the_decree_until_the_next() -> None:
+    """Decree 09/2019 holds from 2019 on; regimes of 2026 fall due in 2027."""
+    assert list(documents(DocumentKind.CALENDAR, "year")) == [str(year) for year in range(2019, 2028)]
+
+
+def test_the_calendars_of_the_years_of_the_boundary_tables_name_their_announcements() -> None:
+    for year in ("2025", "2026"):
+        assert "VPCP-KGVX" in str(documents(DocumentKind.CALENDAR, "year")[year]["legal_basis"])
+
+
+def test_two_regimes_are_bundled() -> None:
+    assert list(documents(DocumentKind.REGIME, "code")) == ["KSTT", "KTXH"]
+
+
+@pytest.mark.parametrize("code", ["KSTT", "KTXH"])
+def test_a_regime_is_read_as_it_was_written(code: str) -> None:
+    document = RegimeDocument.model_validate(regime(code))
+    assert document.model_dump(mode="json", exclude_unset=True) == regime(code)
+
+
+@pytest.mark.parametrize("code", ["KSTT", "KTXH"])
+def test_a_regime_names_bundled_forms_that_are_in_force_with_it_and_bundled_agencies(code: str) -> None:
+    document = RegimeDocument.model_validate(regime(code))
+    assert {document.owner, document.receiver} <= agencies().keys()
+    for named in document.forms:
+        assert str(form(named)["valid_from"]) <= str(document.valid_from)
+        assert form(named)["valid_to"] is None
+
+
+@pytest.mark.parametrize("code", ["KSTT", "KTXH"])
+def test_a_regime_follows_the_decree_in_its_cut_off_and_its_deadline_to_the_government(code: str) -> None:
+    document = regime(code)
+    deadlines = cast(dict[str, dict[str, int]], document["deadlines"])
+    assert document["cutoff"] == {"day": 14}
+    assert all(deadlines[level] == {"day": 25} for level in deadlines.keys() & {"ministry", "province"})
+    assert all(14 < rule["day"] <= 25 for rule in deadlines.values())
+    assert "NĐ 09/2019/NĐ-CP" in str(document["legal_basis"])
+
+
+def test_administrative_procedures_are_reported_for_three_quarters_and_the_year_by_everybody_and_never_lock() -> None:
+    document = regime("KSTT")
+    assert (document["forms"], document["periods"]) == (["TTHC_06A"], ["Q1", "Q2", "Q3", "Y"])
+    assert document["who"] == [{"levels": None, "under": None, "agencies": None, "report_kind": "own"}]
+    assert document["lock_after_days"] is None
+    assert document["valid_from"] == form("TTHC_06A")["valid_from"]
+    named = set(cast(list[str], form("TTHC_06A")["frequencies"]))
+    assert named == {"quarterly", "annual"}
+
+
+def test_each_level_reports_administrative_procedures_before_the_one_above() -> None:
+    deadlines = cast(dict[str, dict[str, int]], regime("KSTT")["deadlines"])
+    assert {level: rule["day"] for level, rule in deadlines.items()} == {
+        "ministry": 25,
+        "province": 25,
+        "district": 20,
+        "department": 20,
+        "commune": 18,
+        "unit": 18,
+    }
+
+
+def test_the_monthly_regime_is_of_provinces_locks_after_ten_days_and_says_it_is_not_official() -> None:
+    document = regime("KTXH")
+    assert (document["forms"], document["frequency"], document["periods"]) == (["KTXH_01"], "monthly", None)
+    assert "monthly" in cast(list[str], form("KTXH_01")["frequencies"])
+    assert [duty["levels"] for duty in parts(document, "who")] == [["province"]]
+    assert document["lock_after_days"] == 10
+    assert "minh họa" in str(document["legal_basis"])
+    assert "không phải chế độ chính thức" in str(document["legal_basis"])

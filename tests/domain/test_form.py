@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from factories import a_breakdown, a_form, a_rule, a_title, an_indicator, compiled
 from gateway.domain.document import faults
-from gateway.domain.form import Form, FormDocument, FormFault
+from gateway.domain.form import TIMES_WITHIN, Form, FormDocument, FormFault, rule_faults
+from gateway.domain.rules import RESERVED
 
 
 def refused(**changes: object) -> list[str]:
@@ -116,10 +117,7 @@ def test_names_are_used_once_across_breakdowns_and_indicators() -> None:
     assert misfits(breakdowns=[a_breakdown(id="amount")]) == [("indicators", 0, "id")]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["agency", "period", "level", "own", "and", "or", "not", "if", "abs", "min", "max", "round", "total", "previous"],
-)
+@pytest.mark.parametrize("name", ["agency", "period", "level", "own", *sorted(RESERVED)])
 def test_names_of_result_columns_and_of_the_rule_language_are_reserved(name: str) -> None:
     assert misfits(indicators=[an_indicator(id=name)]) == [("indicators", 0, "id")]
     assert misfits(breakdowns=[a_breakdown(id=name)]) == [("breakdowns", 0, "id")]
@@ -137,7 +135,20 @@ def test_a_rule_that_does_not_compile_is_told_with_its_place(check: str) -> None
     assert misfits(rules=[a_rule(id="R0"), a_rule(check=check)]) == [("rules", 1, "check")]
 
 
-@pytest.mark.parametrize("formula", ["amount +", "missing", "amount > 1", "previous(amount)", "total(amount)", "rate"])
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "amount +",
+        "missing",
+        "amount > 1",
+        "rate",
+        "total(amount)",
+        "previous(amount)",
+        "within(amount)",
+        "amount - last_within(amount)",
+        "in_form(OTHER_01, amount)",
+    ],
+)
 def test_a_formula_reads_plain_figures_of_its_own_row(formula: str) -> None:
     derived = an_indicator(id="rate", over_time="formula", formula=formula)
     places = misfits(indicators=[an_indicator(), derived])
@@ -238,6 +249,29 @@ def test_figures_and_texts_are_kept_apart_in_the_order_of_the_indicators() -> No
 def test_a_form_knows_whether_its_rules_look_back() -> None:
     assert not compiled(rules=[a_rule()]).uses_previous
     assert compiled(rules=[a_rule(check="amount == previous(amount)")]).uses_previous
+
+
+def test_a_form_knows_which_other_reports_its_rules_look_at() -> None:
+    checks = ["amount == within(amount)", "amount >= in_form(BY_ROW, x)", "total(amount) > in_form(WHOLE, total(y))"]
+    form = compiled(rules=[a_rule(id=f"R{place}", check=check) for place, check in enumerate(checks)])
+    assert form.uses_within
+    assert form.forms_read == {"BY_ROW", "WHOLE"}
+    assert form.forms_read_by_row == {"BY_ROW"}
+    assert form.references == {("BY_ROW", "x"), ("WHOLE", "y")}
+    plain = compiled(rules=[a_rule()])
+    assert (plain.uses_within, plain.forms_read, plain.references) == (False, frozenset(), frozenset())
+
+
+def test_a_rule_does_not_read_its_own_form_as_another_one() -> None:
+    assert misfits(rules=[a_rule(check="amount == in_form(TEST_01, amount)")]) == [("rules", 0, "check")]
+    document = a_form(rules=[a_rule(check="amount == in_form(TEST_01, amount)")])
+    assert [place for place, _ in rule_faults(document)] == [("rules", 0, "check")]
+
+
+def test_a_rule_about_the_reports_within_weighs_as_often_as_it_is_read() -> None:
+    plain, year = "amount > 0", "amount == within(amount)"
+    form = compiled(rules=[a_rule(check=plain), a_rule(id="R2", check=year)])
+    assert form.weight == len(plain) + TIMES_WITHIN * len(year)
 
 
 def test_titles_are_told_in_both_languages() -> None:

@@ -1,7 +1,8 @@
-"""Periods: the days a code names under a rule, deadlines and lateness, ranges, gaps and overlaps."""
+"""Periods: the days a code names under a rule, the periods of a year, ranges, gaps and overlaps."""
 
 import re
-from datetime import UTC, date, datetime, timedelta, timezone
+from collections.abc import Callable
+from datetime import date, timedelta
 from typing import Literal
 
 import pytest
@@ -11,20 +12,21 @@ from hypothesis import strategies as st
 from gateway.domain.period import (
     DECREE_09_2019,
     PERIOD_PATTERN,
-    VIETNAM,
     Frequency,
     Period,
     PeriodError,
     PeriodRule,
     expand,
     gaps_and_overlaps,
-    is_late,
     next_period,
     parse_period,
+    period_of_year,
+    periods_of_year,
     preceding,
 )
 
-CALENDAR = PeriodRule(cutoff_day=31, deadline_day=5, deadline_months_after=1)
+CALENDAR = PeriodRule(cutoff_day=31)
+FRIDAYS = PeriodRule(week_ends_on=5)
 DAY = timedelta(days=1)
 
 years = st.integers(2000, 2099)
@@ -35,51 +37,47 @@ codes = st.one_of(
     st.builds("{}-{:02}".format, years, st.integers(1, 12)),
     st.builds("{}-W{:02}".format, years, st.integers(1, 52)),
 )
-rules = st.builds(
-    PeriodRule, st.integers(1, 31), st.none() | st.integers(1, 31), deadline_months_after=st.integers(0, 3)
-)
+rules = st.builds(PeriodRule, cutoff_day=st.integers(1, 31), week_ends_on=st.integers(1, 7))
 
 
 def day(text: str) -> date:
     return date.fromisoformat(text)
 
 
-def in_vietnam(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=VIETNAM)
+def always(rule: PeriodRule) -> Callable[[str], PeriodRule]:
+    """The same rule for every code."""
+    return lambda _: rule
 
 
 @pytest.mark.parametrize(
-    ("code", "frequency", "start", "end", "deadline"),
+    ("code", "frequency", "start", "end"),
     [
-        ("2026-01", Frequency.monthly, "2025-12-15", "2026-01-14", "2026-01-25"),
-        ("2026-03", Frequency.monthly, "2026-02-15", "2026-03-14", "2026-03-25"),
-        ("2026-12", Frequency.monthly, "2026-11-15", "2026-12-14", "2026-12-25"),
-        ("2026-Q1", Frequency.quarterly, "2025-12-15", "2026-03-14", "2026-03-25"),
-        ("2026-Q2", Frequency.quarterly, "2026-03-15", "2026-06-14", "2026-06-25"),
-        ("2026-Q3", Frequency.quarterly, "2026-06-15", "2026-09-14", "2026-09-25"),
-        ("2026-Q4", Frequency.quarterly, "2026-09-15", "2026-12-14", "2026-12-25"),
-        ("2026-S1", Frequency.half_yearly, "2025-12-15", "2026-06-14", "2026-06-25"),
-        ("2026-S2", Frequency.half_yearly, "2026-06-15", "2026-12-14", "2026-12-25"),
-        ("2026-9M", Frequency.nine_months, "2025-12-15", "2026-09-14", "2026-09-25"),
-        ("2026", Frequency.annual, "2025-12-15", "2026-12-14", "2026-12-25"),
-        ("2000", Frequency.annual, "1999-12-15", "2000-12-14", "2000-12-25"),
-        ("2026-W01", Frequency.weekly, "2025-12-29", "2026-01-04", None),
-        ("2026-W30", Frequency.weekly, "2026-07-20", "2026-07-26", None),
-        ("2026-W53", Frequency.weekly, "2026-12-28", "2027-01-03", None),
-        ("2026-07-20/P14D", Frequency.ad_hoc, "2026-07-20", "2026-08-02", None),
-        ("2026-07-20/P2W", Frequency.ad_hoc, "2026-07-20", "2026-08-02", None),
-        ("2026-07-20/P1D", Frequency.ad_hoc, "2026-07-20", "2026-07-20", None),
-        ("2026-01-15/P3M", Frequency.ad_hoc, "2026-01-15", "2026-04-14", None),
-        ("2026-01-31/P1M", Frequency.ad_hoc, "2026-01-31", "2026-02-27", None),
-        ("2024-02-29/P1Y", Frequency.ad_hoc, "2024-02-29", "2025-02-27", None),
-        ("2099-01-01/P1Y", Frequency.ad_hoc, "2099-01-01", "2099-12-31", None),
+        ("2026-01", Frequency.monthly, "2025-12-15", "2026-01-14"),
+        ("2026-03", Frequency.monthly, "2026-02-15", "2026-03-14"),
+        ("2026-12", Frequency.monthly, "2026-11-15", "2026-12-14"),
+        ("2026-Q1", Frequency.quarterly, "2025-12-15", "2026-03-14"),
+        ("2026-Q2", Frequency.quarterly, "2026-03-15", "2026-06-14"),
+        ("2026-Q3", Frequency.quarterly, "2026-06-15", "2026-09-14"),
+        ("2026-Q4", Frequency.quarterly, "2026-09-15", "2026-12-14"),
+        ("2026-S1", Frequency.half_yearly, "2025-12-15", "2026-06-14"),
+        ("2026-S2", Frequency.half_yearly, "2026-06-15", "2026-12-14"),
+        ("2026-9M", Frequency.nine_months, "2025-12-15", "2026-09-14"),
+        ("2026", Frequency.annual, "2025-12-15", "2026-12-14"),
+        ("2000", Frequency.annual, "1999-12-15", "2000-12-14"),
+        ("2026-W01", Frequency.weekly, "2025-12-29", "2026-01-04"),
+        ("2026-W30", Frequency.weekly, "2026-07-20", "2026-07-26"),
+        ("2026-W53", Frequency.weekly, "2026-12-28", "2027-01-03"),
+        ("2026-07-20/P14D", Frequency.ad_hoc, "2026-07-20", "2026-08-02"),
+        ("2026-07-20/P2W", Frequency.ad_hoc, "2026-07-20", "2026-08-02"),
+        ("2026-07-20/P1D", Frequency.ad_hoc, "2026-07-20", "2026-07-20"),
+        ("2026-01-15/P3M", Frequency.ad_hoc, "2026-01-15", "2026-04-14"),
+        ("2026-01-31/P1M", Frequency.ad_hoc, "2026-01-31", "2026-02-27"),
+        ("2024-02-29/P1Y", Frequency.ad_hoc, "2024-02-29", "2025-02-27"),
+        ("2099-01-01/P1Y", Frequency.ad_hoc, "2099-01-01", "2099-12-31"),
     ],
 )
-def test_a_code_names_its_days_and_deadline_by_the_decree(
-    code: str, frequency: Frequency, start: str, end: str, deadline: str | None
-) -> None:
-    expected = Period(code, frequency, day(start), day(end), None if deadline is None else day(deadline))
-    assert parse_period(code) == expected
+def test_a_code_names_its_days_by_the_decree(code: str, frequency: Frequency, start: str, end: str) -> None:
+    assert parse_period(code) == Period(code, frequency, day(start), day(end))
 
 
 @pytest.mark.parametrize(
@@ -99,37 +97,150 @@ def test_a_boundary_day_belongs_to_one_month_and_one_quarter(on: str, month: str
 
 
 @pytest.mark.parametrize(
-    ("code", "start", "end", "deadline"),
+    ("code", "start", "end"),
     [
-        ("2026", "2026-01-01", "2026-12-31", "2027-01-05"),
-        ("2026-Q1", "2026-01-01", "2026-03-31", "2026-04-05"),
-        ("2026-02", "2026-02-01", "2026-02-28", "2026-03-05"),
-        ("2024-02", "2024-02-01", "2024-02-29", "2024-03-05"),
-        ("2026-12", "2026-12-01", "2026-12-31", "2027-01-05"),
-        ("2026-9M", "2026-01-01", "2026-09-30", "2026-10-05"),
+        ("2026", "2026-01-01", "2026-12-31"),
+        ("2026-Q1", "2026-01-01", "2026-03-31"),
+        ("2026-02", "2026-02-01", "2026-02-28"),
+        ("2024-02", "2024-02-01", "2024-02-29"),
+        ("2024-03", "2024-03-01", "2024-03-31"),
+        ("2026-12", "2026-12-01", "2026-12-31"),
+        ("2026-9M", "2026-01-01", "2026-09-30"),
     ],
 )
-def test_a_calendar_rule_cuts_at_the_ends_of_months(code: str, start: str, end: str, deadline: str) -> None:
+def test_a_calendar_rule_cuts_at_the_ends_of_months(code: str, start: str, end: str) -> None:
     period = parse_period(code, CALENDAR)
-    assert (period.start, period.end, period.deadline) == (day(start), day(end), day(deadline))
-
-
-def test_a_rule_does_not_move_weeks_and_ad_hoc_periods() -> None:
-    for code in ("2026-W30", "2026-07-20/P14D"):
-        assert parse_period(code, CALENDAR) == parse_period(code)
-
-
-def test_a_rule_may_leave_the_deadline_open() -> None:
-    assert parse_period("2026-Q1", PeriodRule(cutoff_day=14, deadline_day=None)).deadline is None
+    assert (period.start, period.end) == (day(start), day(end))
 
 
 @pytest.mark.parametrize(
-    ("cutoff", "deadline", "after"),
-    [(0, 25, 0), (32, 25, 0), (14, 0, 0), (14, 32, 0), (14, 25, -1), (14, 25, 13)],
+    ("code", "start", "end"),
+    [
+        ("2026-02", "2026-01-31", "2026-02-28"),
+        ("2024-02", "2024-01-31", "2024-02-29"),
+        ("2026-03", "2026-03-01", "2026-03-30"),
+        ("2024-03", "2024-03-01", "2024-03-30"),
+        ("2026-Q2", "2026-03-31", "2026-06-30"),
+    ],
 )
-def test_a_rule_has_days_of_a_month(cutoff: int, deadline: int, after: int) -> None:
-    with pytest.raises(ValueError, match="1 to 31"):
-        PeriodRule(cutoff, deadline, after)
+def test_a_cut_off_that_a_month_lacks_is_its_last_day(code: str, start: str, end: str) -> None:
+    period = parse_period(code, PeriodRule(cutoff_day=30))
+    assert (period.start, period.end) == (day(start), day(end))
+
+
+@pytest.mark.parametrize(
+    ("weekday", "start", "end"),
+    [
+        (1, "2026-07-14", "2026-07-20"),
+        (4, "2026-07-17", "2026-07-23"),
+        (5, "2026-07-18", "2026-07-24"),
+        (7, "2026-07-20", "2026-07-26"),
+    ],
+)
+def test_a_week_ends_on_the_weekday_of_its_rule(weekday: int, start: str, end: str) -> None:
+    period = parse_period("2026-W30", PeriodRule(week_ends_on=weekday))
+    assert (period.start, period.end) == (day(start), day(end))
+
+
+def test_the_first_week_of_a_year_may_end_in_the_year_before() -> None:
+    first = parse_period("2026-W01", PeriodRule(week_ends_on=2))
+    assert (first.start, first.end) == (day("2025-12-24"), day("2025-12-30"))
+
+
+def test_a_day_of_a_month_does_not_move_weeks_nor_a_weekday_months_and_neither_ad_hoc_periods() -> None:
+    assert parse_period("2026-W30", CALENDAR) == parse_period("2026-W30")
+    assert parse_period("2026-07", FRIDAYS) == parse_period("2026-07")
+    for rule in (CALENDAR, FRIDAYS):
+        assert parse_period("2026-07-20/P14D", rule) == parse_period("2026-07-20/P14D")
+
+
+@pytest.mark.parametrize(("cutoff", "weekday"), [(0, 7), (32, 7), (-1, 7), (14, 0), (14, 8), (14, -1)])
+def test_a_rule_has_a_day_of_a_month_and_a_weekday(cutoff: int, weekday: int) -> None:
+    with pytest.raises(ValueError, match="1 to 31, and its weekday 1 to 7"):
+        PeriodRule(cutoff, weekday)
+
+
+@pytest.mark.parametrize(
+    ("code", "month"),
+    [
+        ("2026", (2026, 12)),
+        ("2026-S1", (2026, 6)),
+        ("2026-S2", (2026, 12)),
+        ("2026-Q1", (2026, 3)),
+        ("2026-Q4", (2026, 12)),
+        ("2026-9M", (2026, 9)),
+        ("2026-01", (2026, 1)),
+        ("2026-12", (2026, 12)),
+        ("2026-W30", (2026, 7)),
+        ("2026-W53", (2027, 1)),
+        ("2026-07-20/P14D", (2026, 8)),
+        ("2026-12-31/P1D", (2026, 12)),
+    ],
+)
+def test_the_last_month_is_the_nominal_one_or_that_of_the_last_day(code: str, month: tuple[int, int]) -> None:
+    assert parse_period(code).last_month == month
+    assert parse_period(code, CALENDAR).last_month == month
+
+
+@given(years, st.sampled_from(["Q1", "Q2", "Q3", "Q4", "S1", "S2", "9M", "Y", "01", "02", "12"]), rules)
+def test_the_last_month_of_a_period_of_months_does_not_depend_on_its_cut_off(
+    year: int, name: str, rule: PeriodRule
+) -> None:
+    period = period_of_year(name, year, rule)
+    assert period.last_month == period_of_year(name, year).last_month == (period.end.year, period.end.month)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("Y", "2026"),
+        ("Q1", "2026-Q1"),
+        ("S2", "2026-S2"),
+        ("9M", "2026-9M"),
+        ("07", "2026-07"),
+        ("W53", "2026-W53"),
+    ],
+)
+def test_a_year_calls_its_periods_by_name(name: str, code: str) -> None:
+    for rule in (DECREE_09_2019, CALENDAR, FRIDAYS):
+        assert period_of_year(name, 2026, rule) == parse_period(code, rule)
+
+
+@pytest.mark.parametrize(
+    ("name", "year"),
+    [("", 2026), ("y", 2026), ("Q5", 2026), ("7", 2026), ("2026", 2026), ("W54", 2026), ("W53", 2025), ("Y", 1999)],
+)
+def test_a_year_has_no_period_of_another_name(name: str, year: int) -> None:
+    with pytest.raises(PeriodError):
+        period_of_year(name, year)
+
+
+@pytest.mark.parametrize(
+    ("frequency", "codes_of_2026"),
+    [
+        (Frequency.annual, ["2026"]),
+        (Frequency.nine_months, ["2026-9M"]),
+        (Frequency.half_yearly, ["2026-S1", "2026-S2"]),
+        (Frequency.quarterly, ["2026-Q1", "2026-Q2", "2026-Q3", "2026-Q4"]),
+        (Frequency.monthly, [f"2026-{month:02}" for month in range(1, 13)]),
+        (Frequency.weekly, [f"2026-W{week:02}" for week in range(1, 54)]),
+        (Frequency.ad_hoc, []),
+    ],
+)
+def test_a_year_names_all_its_periods_of_a_frequency(frequency: Frequency, codes_of_2026: list[str]) -> None:
+    assert [period.code for period in periods_of_year(frequency, 2026)] == codes_of_2026
+    for rule in (CALENDAR, FRIDAYS):
+        assert periods_of_year(frequency, 2026, rule) == [parse_period(code, rule) for code in codes_of_2026]
+
+
+@given(years, st.sampled_from([each for each in Frequency if each not in {"nine_months", "ad_hoc"}]), rules)
+def test_the_periods_of_a_year_follow_each_other_into_the_next_year(
+    year: int, frequency: Frequency, rule: PeriodRule
+) -> None:
+    periods = periods_of_year(frequency, year, rule)
+    assert gaps_and_overlaps(periods) == []
+    if year < 2099:
+        assert next_period(periods[-1], rule) == periods_of_year(frequency, year + 1, rule)[0]
 
 
 MALFORMED = [
@@ -219,9 +330,9 @@ def test_the_next_period_starts_the_day_after_under_any_rule(code: str, rule: Pe
 def test_the_parts_of_a_year_fill_the_year(year: int, rule: PeriodRule) -> None:
     whole = parse_period(str(year), rule)
     for first, last in (("S1", "S2"), ("Q1", "Q4"), ("01", "12")):
-        parts = expand(f"{year}-{first}..{year}-{last}", rule=rule)
+        parts = expand(f"{year}-{first}..{year}-{last}", always(rule))
         assert (parts[0].start, parts[-1].end) == (whole.start, whole.end)
-        assert parts[-1].deadline == whole.deadline
+        assert parts[-1].last_month == whole.last_month
         assert gaps_and_overlaps(parts) == []
 
 
@@ -257,36 +368,6 @@ def test_the_preceding_period_is_of_the_same_frequency_or_else_the_shortest() ->
 
 
 @pytest.mark.parametrize(
-    ("received", "late"),
-    [
-        ("2026-03-01T00:00:00", False),
-        ("2026-03-25T23:59:59.999999", False),
-        ("2026-03-26T00:00:00", False),
-        ("2026-03-26T00:00:00.000001", True),
-        ("2026-04-01T00:00:00", True),
-    ],
-)
-def test_late_is_after_midnight_of_the_deadline_in_vietnam(received: str, late: bool) -> None:
-    assert is_late(in_vietnam(received), parse_period("2026-Q1")) is late
-
-
-def test_lateness_does_not_depend_on_the_zone_of_the_clock() -> None:
-    quarter = parse_period("2026-Q1")
-    assert not is_late(datetime(2026, 3, 25, 17, 0, tzinfo=UTC), quarter)
-    assert is_late(datetime(2026, 3, 25, 17, 0, 1, tzinfo=UTC), quarter)
-    assert not is_late(datetime(2026, 3, 25, 7, 0, tzinfo=timezone(timedelta(hours=-10))), quarter)
-
-
-def test_nothing_is_late_without_a_deadline() -> None:
-    assert not is_late(in_vietnam("2099-01-01T00:00:00"), parse_period("2026-W30"))
-
-
-def test_a_time_of_receipt_without_zone_is_refused() -> None:
-    with pytest.raises(ValueError, match="time zone"):
-        is_late(datetime(2026, 3, 25), parse_period("2026-Q1"))  # noqa: DTZ001  the naive time is the case
-
-
-@pytest.mark.parametrize(
     ("expression", "expected"),
     [
         ("2026-Q3", "2026-Q3"),
@@ -304,9 +385,41 @@ def test_an_expression_gives_its_periods_in_order(expression: str, expected: str
     assert [period.code for period in expand(expression)] == expected.split()
 
 
-def test_an_expression_is_cut_by_the_given_rule() -> None:
-    assert expand("2026-01..2026-02", rule=CALENDAR)[1].start == day("2026-02-01")
-    assert expand("2026-02") == expand("2026-02", rule=DECREE_09_2019) == [parse_period("2026-02")]
+def test_an_expression_is_cut_by_the_rule_of_each_code() -> None:
+    assert expand("2026-02") == expand("2026-02", always(DECREE_09_2019)) == [parse_period("2026-02")]
+    mixed = expand("2026-01..2026-03,2026-W30", lambda code: FRIDAYS if "W" in code else CALENDAR)
+    assert [(period.code, period.start, period.end) for period in mixed] == [
+        ("2026-01", day("2026-01-01"), day("2026-01-31")),
+        ("2026-02", day("2026-02-01"), day("2026-02-28")),
+        ("2026-03", day("2026-03-01"), day("2026-03-31")),
+        ("2026-W30", day("2026-07-18"), day("2026-07-24")),
+    ]
+
+
+def test_a_range_may_cross_from_one_rule_into_another() -> None:
+    changed = expand("2025-11..2026-02", lambda code: DECREE_09_2019 if code < "2026" else CALENDAR)
+    assert [(period.start, period.end) for period in changed] == [
+        (day("2025-10-15"), day("2025-11-14")),
+        (day("2025-11-15"), day("2025-12-14")),
+        (day("2026-01-01"), day("2026-01-31")),
+        (day("2026-02-01"), day("2026-02-28")),
+    ]
+    assert [(first.code, second.code, what) for first, second, what in gaps_and_overlaps(changed)] == [
+        ("2025-12", "2026-01", "gap")
+    ]
+
+
+@pytest.mark.parametrize("expression", ["", "2026-Q5", "2026-Q1..", "2025-W53", "2026-02-30/P1D"])
+def test_the_rule_of_what_is_no_period_is_never_asked_for(expression: str) -> None:
+    asked: list[str] = []
+
+    def rule_of(code: str) -> PeriodRule:
+        asked.append(code)
+        return DECREE_09_2019
+
+    with pytest.raises(PeriodError):
+        expand(expression, rule_of)
+    assert set(asked) <= {"2026-Q1"}
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from gateway.domain.rules import (
     RESERVED,
     Cells,
+    Codes,
     Column,
     Judgement,
     Kind,
     Number,
+    OtherReport,
     RuleError,
     Scope,
     Undecided,
@@ -167,6 +169,12 @@ def test_a_check_tells_what_it_reads() -> None:
         ("total(a) > previous(total(a))", False),
         ("total(a) > previous(a)", True),
         ("previous(a + total(b)) > 0", True),
+        ("within(a) > 0", True),
+        ("within(total(a)) > total(last_within(b))", False),
+        ("first_within(1) > 0", False),
+        ("in_form(OTHER, x) > 0", True),
+        ("in_form(OTHER, x / total(x)) > 0", True),
+        ("in_form(OTHER, total(x)) > total(in_form(OTHER, y))", False),
         ("1 + 1 == 2", False),
     ],
 )
@@ -405,6 +413,240 @@ def test_a_blank_in_the_preceding_report_is_undecided() -> None:
     assert undecided(lambda: judge("b == total(previous(a))", scope)) == ("blank", "a")
 
 
+# Reports whose periods lie within this one
+
+
+LAND, WATER = ("LAND",), ("WATER",)
+OTHER_COLUMNS = {"x": 2, "y": 0}
+
+
+def a_year(row: Cells | None, *quarters: Mapping[Codes, Cells] | None, rows: Sequence[Cells] | None = None) -> Scope:
+    """A year, seen from its row of LAND if there is one, with as many quarters; None is one not there."""
+    within = [
+        (f"2026-Q{number}", None if quarter is None else OtherReport(quarter))
+        for number, quarter in enumerate(quarters, start=1)
+    ]
+    found = ([] if row is None else [row]) if rows is None else rows
+    return Scope(row, found, None, None, None if row is None else LAND, within)
+
+
+QUARTERS: tuple[dict[Codes, Cells], ...] = (
+    {LAND: a_row(a=1, b=10), WATER: a_row(a=100)},
+    {WATER: a_row(a=200)},
+    {LAND: a_row(a=3, b=30, open_=False), WATER: a_row(a=None)},
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("within(a)", 4),
+        ("within(a + b)", 44),
+        ("within(2)", 6),
+        ("within(if(open, a, 0))", 1),
+        ("first_within(a)", 1),
+        ("last_within(b - a)", 27),
+        ("if(last_within(open), 1, 0)", 0),
+        ("a - within(a)", 2),
+        ("within(total(a))", 304),
+        ("total(within(a))", 304),
+        ("total((within(a)))", 304),
+        ("total(first_within(a))", 101),
+        ("last_within(total(a))", 3),
+        ("within(a / total(a))", 1 + Fraction(1, 101)),
+        ("first_within(a) + last_within(a) - total(within(a))", -300),
+    ],
+)
+def test_within_reads_the_reports_whose_periods_lie_within_this_one(text: str, value: Number) -> None:
+    assert evaluate(text, a_year(a_row(a=6), *QUARTERS)) == value
+
+
+def test_a_report_as_a_whole_is_held_against_those_within_it() -> None:
+    year = a_year(None, *QUARTERS, rows=[a_row(a=4), a_row(a=300)])
+    assert judge("total(a) == within(total(a))", year).passed
+    assert not judge("total(a) == last_within(total(a))", year).passed
+
+
+def test_a_row_absent_from_a_report_within_counts_as_zero_and_false() -> None:
+    year = a_year(a_row(), {WATER: a_row(a=9)})
+    assert evaluate("within(a + b)", year) == 0
+    assert evaluate("last_within(a + total(a))", year) == 9
+    assert judge("not first_within(open)", year).passed
+    assert judge("first_within(open)", year) == Judgement(False, None, None)
+
+
+def test_an_equation_within_says_what_was_expected() -> None:
+    assert judge("a == within(a)", a_year(a_row(a=6), *QUARTERS)) == Judgement(False, expected=4, actual=6)
+
+
+@pytest.mark.parametrize(
+    ("text", "period"),
+    [
+        ("a == within(a)", "2026-Q2"),
+        ("a == last_within(a)", "2026-Q4"),
+        ("total(within(a)) == 0", "2026-Q2"),
+        ("last_within(total(a)) == 0", "2026-Q4"),
+    ],
+)
+def test_a_report_that_is_owed_within_and_not_there_is_undecided_and_named(text: str, period: str) -> None:
+    year = a_year(a_row(), QUARTERS[0], None, QUARTERS[2], None)
+    assert undecided(lambda: judge(text, year)) == ("no_report_within", period)
+
+
+def test_the_earliest_and_the_latest_do_not_need_the_others() -> None:
+    year = a_year(a_row(a=4), QUARTERS[0], None, QUARTERS[2])
+    assert judge("a == first_within(a) + last_within(a)", year).passed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a == within(a)",
+        "a == 1 and first_within(a) == 1",
+        "if(a == 1, last_within(open), false)",
+        "total(a) == total(within(a))",
+    ],
+)
+def test_where_nothing_is_owed_within_a_check_about_it_holds(text: str) -> None:
+    assert judge(text, a_year(a_row())) == Judgement(True, None, None)
+
+
+@pytest.mark.parametrize("text", ["within(a)", "first_within(a)", "last_within(total(a))"])
+def test_where_nothing_is_owed_within_there_is_no_number(text: str) -> None:
+    assert undecided(lambda: evaluate(text, a_year(a_row()))) == ("no_report_within", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "operand"),
+    [
+        ("b == within(a + b)", "blank", "a (2026-Q2)"),
+        ("b == last_within(a)", "blank", "a (2026-Q2)"),
+        ("b == total(within(a))", "blank", "a (2026-Q2)"),
+        ("b == within(1 / (c - c))", "division_by_zero", "c - c (2026-Q1)"),
+        ("a == within(c)", "blank", "a"),
+    ],
+)
+def test_what_is_undecided_within_is_named_with_its_period(text: str, reason: str, operand: str) -> None:
+    year = a_year(a_row(a=None), {LAND: a_row()}, {LAND: a_row(a=None)})
+    assert undecided(lambda: judge(text, year)) == (reason, operand)
+
+
+def test_a_sum_of_unlike_fractions_within_is_bounded() -> None:
+    unlike: list[dict[Codes, Cells]] = [
+        {LAND: a_row(a=number, b=3 * number + 1)} for number in range(10**29, 10**29 + 400)
+    ]
+    assert undecided(lambda: evaluate("within(a / b)", a_year(a_row(), *unlike))) == ("too_large", "within(…)")
+
+
+def test_totals_of_other_reports_are_computed_once_for_all_rows() -> None:
+    kept: dict[Codes, Cells] = {(f"{count}",): a_row(a=count) for count in range(2000)}
+    year = Scope(None, list(kept.values()), None, None, within=[("2026-Q1", OtherReport(kept))])
+    year.forms = {"OTHER": OtherReport(kept, OTHER_COLUMNS)}
+    share = compile_check("a / within(total(a)) + a / in_form(OTHER, total(x)) <= 2", COLUMNS)
+    started = perf_counter()
+    assert all(share.judge(year.at(row, None, codes)).passed for codes, row in kept.items())
+    assert perf_counter() - started < 1  # 8 million additions would take longer
+
+
+# Another form of the same agency and period
+
+
+def beside(row: Cells | None, other: Mapping[Codes, Cells] | None, rows: Sequence[Cells] = ()) -> Scope:
+    """A report seen from its row of LAND if there is one, beside one of the form OTHER if there is one."""
+    forms = {} if other is None else {"OTHER": OtherReport(other, OTHER_COLUMNS)}
+    return Scope(row, rows, None, None, None if row is None else LAND, forms=forms)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("in_form(OTHER, x)", 5),
+        ("in_form(OTHER, x - y)", 3),
+        ("a + in_form(OTHER, if(x > y, x, y) / 2)", Fraction(17, 2)),
+        ("in_form( OTHER , total(x) )", 55),
+        ("total(in_form(OTHER, x * y))", 160),
+        ("in_form(OTHER, x / total(x))", Fraction(1, 11)),
+        ("in_form(OTHER, total(1))", 2),
+        ("total(a) - in_form(OTHER, total(x))", -49),
+    ],
+)
+def test_in_form_reads_the_other_form_by_the_names_of_its_indicators(text: str, value: Number) -> None:
+    other: dict[Codes, Cells] = {LAND: (2, None, 5), WATER: (3, None, 50)}
+    assert evaluate(text, beside(a_row(a=6), other, [a_row(a=6)])) == value
+
+
+def test_a_name_inside_in_form_is_of_that_form_alone() -> None:
+    scope = Scope(a_row(a=6), [], None, None, LAND, forms={"OTHER": OtherReport({LAND: (60,)}, {"a": 0})})
+    assert judge("in_form(OTHER, a) == 10 * a", scope).passed
+    assert compile_check("in_form(OTHER, b) == c", COLUMNS).operands == {"c"}
+
+
+def test_a_row_absent_from_the_other_form_counts_as_zero() -> None:
+    scope = beside(a_row(), {WATER: (7, None, 9)})
+    assert evaluate("in_form(OTHER, x + y)", scope) == 0
+    assert evaluate("in_form(OTHER, x + total(y))", scope) == 7
+    assert judge("in_form(OTHER, x == 0)", scope).passed
+
+
+@pytest.mark.parametrize("text", ["a == in_form(OTHER, x)", "total(in_form(OTHER, x)) == 0", "in_form(OTHER, 1) == 1"])
+def test_no_report_of_the_other_form_is_undecided(text: str) -> None:
+    assert undecided(lambda: judge(text, beside(a_row(), None))) == ("no_report_of_form", "OTHER")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "operand"),
+    [
+        ("in_form(OTHER, y + x) == 0", "blank", "OTHER.x"),
+        ("in_form(OTHER, total(x)) == 0", "blank", "OTHER.x"),
+        ("in_form(OTHER, later) == 0", "blank", "OTHER.later"),
+        ("in_form(OTHER, total(later)) == 0", "blank", "OTHER.later"),
+        ("in_form(OTHER, 1 / y) == 0", "division_by_zero", "OTHER.y"),
+        ("in_form(OTHER, 1 / (y - y)) == 0", "division_by_zero", "OTHER.(y - y)"),
+    ],
+)
+def test_what_is_undecided_in_the_other_form_is_named_with_its_code(text: str, reason: str, operand: str) -> None:
+    assert undecided(lambda: judge(text, beside(a_row(), {LAND: (0, None, None)}))) == (reason, operand)
+
+
+def test_an_indicator_that_the_other_version_lacks_is_blank_in_an_absent_row_too() -> None:
+    scope = beside(a_row(), {})
+    assert undecided(lambda: evaluate("in_form(OTHER, later)", scope)) == ("blank", "OTHER.later")
+    assert evaluate("in_form(OTHER, total(later))", scope) == 0
+
+
+def test_a_rule_does_not_read_its_own_form_as_another_one() -> None:
+    with pytest.raises(RuleError, match="in_form reads another form, and TEST_01 is this one") as caught:
+        compile_check("a == in_form(TEST_01, b)", COLUMNS, "TEST_01")
+    assert caught.value.position == 13
+
+
+def test_a_check_tells_which_other_reports_it_reads() -> None:
+    check = compile_check(
+        "a == within(b) + in_form(SECOND, x + total(y)) + in_form(THIRD, total(z)) + in_form(FOURTH, total(1))", COLUMNS
+    )
+    assert (check.uses_previous, check.uses_within, check.reads_other_reports) == (False, True, True)
+    assert check.operands == {"a", "b"}
+    assert check.references == {("SECOND", "x"), ("SECOND", "y"), ("THIRD", "z")}
+    assert check.forms_read == {"SECOND", "THIRD", "FOURTH"}
+    assert check.forms_read_by_row == {"SECOND"}
+    assert check.target == "a"
+    plain = compile_check("a == b + total(c)", COLUMNS)
+    assert (plain.uses_previous, plain.uses_within, plain.reads_other_reports) == (False, False, False)
+    assert (plain.references, plain.forms_read, plain.forms_read_by_row) == (frozenset(), frozenset(), frozenset())
+
+
+@pytest.mark.parametrize("word", ["within", "first_within", "last_within"])
+def test_each_word_about_reports_within_is_noticed(word: str) -> None:
+    assert compile_check(f"a == {word}(a)", COLUMNS).uses_within
+
+
+def test_the_absence_of_a_report_is_told_from_what_a_report_lacks() -> None:
+    assert Undecided("no_previous_report", "previous(a)").is_absence
+    assert Undecided("no_report_within", "2026-Q1").is_absence
+    assert Undecided("no_report_of_form", "OTHER").is_absence
+    assert not Undecided("blank", "a").is_absence
+
+
 # What is refused
 
 
@@ -468,6 +710,36 @@ def test_a_blank_in_the_preceding_report_is_undecided() -> None:
         ("total(previous(total(a))) == 1", 15, "cannot hold another one"),
         ("total(a - previous(a)) == 1", 6, "must be the whole of it"),
         ("total(abs(previous(a))) == 1", 6, "must be the whole of it"),
+        ("total(a - within(a)) == 1", 6, "Inside total(…), within(…) must be the whole of it"),
+        ("total(2 * in_form(OTHER, x)) == 1", 6, "Inside total(…), in_form(…) must be the whole of it"),
+        ("total(within(total(a))) == 1", 13, "total(…) cannot hold another one"),
+        ("in_form(OTHER, total(x + total(y))) == 1", 25, "total(…) cannot hold another one"),
+        ("within(within(a)) == 1", 7, "within(…) cannot hold another one"),
+        ("within(a + first_within(a)) == 1", 11, "within(…) cannot hold first_within(…)"),
+        ("last_within(total(previous(a))) == 1", 18, "last_within(…) cannot hold previous(…)"),
+        ("previous(in_form(OTHER, x)) == 1", 9, "previous(…) cannot hold in_form(…)"),
+        ("in_form(OTHER, in_form(THIRD, x)) == 1", 15, "in_form(…) cannot hold another one"),
+        ("in_form(OTHER, x - within(x)) == 1", 19, "in_form(…) cannot hold within(…)"),
+        ("within(open) == 1", 7, "within needs a number here, and 'open' is a boolean"),
+        ("within(a, b) == 1", 8, "')' was expected, not ','"),
+        ("within(note) == 1", 7, "note is a text"),
+        ("within(x) == 1", 7, "'x' is not an indicator"),
+        ("within == 1", 7, "'(' was expected"),
+        ("in_form(x) == 1", 8, "needs the code of a form first, not 'x'"),
+        ("in_form(total(x)) == 1", 8, "needs the code of a form first, not 'total'"),
+        ("in_form(1, x) == 1", 8, "needs the code of a form first, not '1'"),
+        ("in_form() == 1", 8, "needs the code of a form first, not ')'"),
+        ("in_form(", 8, "needs the code of a form first, not the end"),
+        ("in_form(Other, x) == 1", 8, "needs the code of a form first, not 'Other'"),
+        ("in_form(O, x) == 1", 8, "needs the code of a form first, not 'O'"),
+        ("in_form(" + "O" * 51 + ", x) == 1", 8, "needs the code of a form first"),
+        ("in_form(OTHER) == 1", 13, "',' was expected, not ')'"),
+        ("in_form(OTHER, ) == 1", 15, "not ')'"),
+        ("in_form(OTHER, x, y) == 1", 16, "')' was expected, not ','"),
+        ("in_form(OTHER, OTHER.x) == 1", 20, "'.' has no meaning"),
+        ("in_form(OTHER, not x) == 1", 19, "'not' needs a boolean here, and 'x' is a number"),
+        ("in_form(OTHER, inform(x)) == 1", 21, "')' was expected, not '('"),
+        ("OTHER == 1", 0, "'OTHER' is not an indicator"),
     ],
 )
 def test_a_faulty_rule_is_refused_with_the_place_of_its_fault(text: str, position: int, says: str) -> None:
@@ -483,8 +755,9 @@ def test_a_formula_must_be_a_number() -> None:
 
 
 def test_the_words_of_the_language_are_reserved() -> None:
-    functions = {"abs", "if", "min", "max", "round", "total", "previous"}
-    assert {"and", "or", "not", "true", "false", *functions} == RESERVED
+    functions = {"abs", "if", "min", "max", "round", "total"}
+    elsewhere = {"previous", "within", "first_within", "last_within", "in_form"}
+    assert {"and", "or", "not", "true", "false", *functions, *elsewhere} == RESERVED
 
 
 def test_a_literal_division_by_zero_compiles_and_is_blank_later() -> None:
@@ -707,6 +980,49 @@ def test_a_rule_with_any_blank_names_one_of_the_blanks(blanks: set[str], text: s
     reason, operand = undecided(lambda: judge(text, a_scope(row)))
     assert reason == "blank"
     assert operand in blanks
+
+
+# Other reports, by what each of them says of itself
+
+cells = st.builds(a_row, *[st.none() | figures] * 4, st.booleans(), st.booleans())
+reports = st.dictionaries(st.sampled_from([LAND, WATER, ("ROADS",)]), cells, max_size=3)
+ABOUT_A_ROW = ["a", "a - b * rate", "if(open, a, c)", "min(a, b) / total(a)", "a + total(if(shut, b, 1))"]
+ABOUT_A_REPORT = ["total(a)", "total(a * b) - 2", "total(b / 3)"]
+
+
+def says(report: Mapping[Codes, Cells], text: str) -> object:
+    """What a report says of itself, from its row of LAND or one of zeros; or the reason why it says nothing."""
+    nothing = a_row(0, 0, 0, 0, False, False, 0)
+    return first_opinion(lambda: evaluate(text, Scope(report.get(LAND, nothing), list(report.values()), None, None)))
+
+
+@given(st.lists(reports, min_size=1, max_size=4), st.sampled_from(ABOUT_A_ROW + ABOUT_A_REPORT))
+def test_within_adds_up_what_each_report_says_of_itself(quarters: list[dict[Codes, Cells]], text: str) -> None:
+    said = [says(quarter, text) for quarter in quarters]
+    year = a_year(a_row(), *quarters)
+    assert first_opinion(lambda: evaluate(f"first_within({text})", year)) == said[0]
+    assert first_opinion(lambda: evaluate(f"last_within({text})", year)) == said[-1]
+    reasons = [each for each in said if isinstance(each, str)]
+    numbers = [each for each in said if isinstance(each, int | Fraction)]
+    assert first_opinion(lambda: evaluate(f"within({text})", year)) == (reasons[0] if reasons else sum(numbers))
+
+
+@given(reports, st.permutations("abc"), st.sampled_from(["a", "a - b * c", "min(a, b) / total(a)", *ABOUT_A_REPORT]))
+def test_in_form_says_what_the_other_report_says_of_itself(
+    report: dict[Codes, Cells], order: list[str], text: str
+) -> None:
+    moved = {codes: [row[COLUMNS[name].index] for name in order] for codes, row in report.items()}
+    columns = {name: index for index, name in enumerate(order)}
+    scope = Scope(a_row(), [], None, None, LAND, forms={"OTHER": OtherReport(moved, columns)})
+    assert first_opinion(lambda: evaluate(f"in_form(OTHER, {text})", scope)) == says(report, text)
+
+
+@pytest.mark.parametrize("word", ["within", "first_within", "last_within"])
+@given(st.lists(reports, min_size=1, max_size=3), st.sampled_from(["a", "a * b - 2", "if(open, a, c)"]))
+def test_total_and_another_report_change_places(word: str, quarters: list[dict[Codes, Cells]], text: str) -> None:
+    year = a_year(None, *quarters)
+    one = first_opinion(lambda: evaluate(f"total({word}({text}))", year))
+    assert one == first_opinion(lambda: evaluate(f"{word}(total({text}))", year))
 
 
 # Rounding and writing numbers

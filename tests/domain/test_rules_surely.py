@@ -28,7 +28,17 @@ def test_what_is_surely_so_is_judged_so(text: str, row: Cells, before: Cells | N
 
 
 @pytest.mark.parametrize(
-    "text", ["a <= b", "a == b - c", "a == 1", "a == previous(b + c)", "a == total(b)", "not a == b"]
+    "text",
+    [
+        "a <= b",
+        "a == b - c",
+        "a == 1",
+        "a == previous(b + c)",
+        "a == total(b)",
+        "not a == b",
+        "a == within(b)",
+        "a == in_form(OTHER, b)",
+    ],
 )
 def test_other_checks_have_no_short_way(text: str) -> None:
     assert compile_check(text, COLUMNS).surely is None

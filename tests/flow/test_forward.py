@@ -51,7 +51,7 @@ from gateway.db.reading import find_report
 from gateway.domain.delivery import DEFAULT_SCHEDULE, Outcome, OutcomeClass
 from gateway.domain.exact import encode
 from gateway.domain.report import Status
-from gateway.flow.forward import body_of, conclude
+from gateway.flow.forward import conclude, message_of
 from gateway.flow.load import Catalogues
 from gateway.flow.show import report_shown
 from gateway.flow.steer import retry_connector, retry_delivery
@@ -199,7 +199,7 @@ async def test_an_upstream_is_told_of_a_return_and_a_withdrawal_after_the_report
     for _ in range(3):
         [claimed] = await claim(gateway.engine)
         async with driver(gateway.engine) as connection:
-            body = json.loads(await body_of(connection, claimed, catalogue))
+            body = json.loads((await message_of(connection, claimed, catalogue)).body)
         told.append(body if claimed.event != "accepted" else body["id"])
         await finish(gateway.engine, claimed)
     assert told == [
@@ -391,9 +391,8 @@ async def test_the_body_is_the_report_as_the_api_shows_it(gateway: Gateway) -> N
     async with driver(gateway.engine) as connection:
         kept = await find_report(connection, report, catalogue)
         assert kept
-        assert await body_of(connection, claimed, catalogue) == encode(
-            await report_shown(connection, kept, catalogue, "vi")
-        )
+        message = await message_of(connection, claimed, catalogue)
+        assert message.body == encode(await report_shown(connection, kept, catalogue, "vi"))
 
 
 async def test_the_body_stays_the_same_whatever_becomes_of_the_report(gateway: Gateway) -> None:
@@ -402,12 +401,12 @@ async def test_the_body_stays_the_same_whatever_becomes_of_the_report(gateway: G
     [claimed] = await claim(gateway.engine)
     catalogue = await gateway.catalogues.newest()
     async with driver(gateway.engine) as connection:
-        before = await body_of(connection, claimed, catalogue)
+        before = await message_of(connection, claimed, catalogue)
     await end(gateway, report, Status.returned)
     await receive(gateway, corrects=str(report), reason="đính chính", rows=[], nil="nothing_to_report")
     async with driver(gateway.engine) as connection:
-        assert await body_of(connection, claimed, catalogue) == before
-    assert json.loads(before)["status"] == "accepted"
+        assert await message_of(connection, claimed, catalogue) == before
+    assert json.loads(before.body)["status"] == "accepted"
 
 
 async def test_a_superseded_report_whose_answer_was_lost_is_recognised_when_it_is_sent_again(gateway: Gateway) -> None:

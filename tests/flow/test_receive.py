@@ -69,25 +69,38 @@ def a_revision(number: int, status: Status, late: bool = False) -> Revision:
     return Revision(uuid7(), number, status, late, b"\0" * 32)
 
 
-MIDNIGHT = datetime(2026, 9, 25, 17, tzinfo=UTC)
-"""24:00 in Viet Nam of 25 September 2026, the deadline of the third quarter."""
+def midnight(day: int) -> datetime:
+    """24:00 in Viet Nam of a day of September 2026, the last month of the third quarter."""
+    return datetime(2026, 9, day, 17, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(("agency", "day"), [("H26", 25), ("G10", 25), ("H26.18", 20), ("H26.00004", 18)])
 @pytest.mark.parametrize(
-    ("at", "late"),
+    ("since", "late"),
     [
-        (MIDNIGHT - timedelta(days=30), False),
-        (MIDNIGHT - timedelta(microseconds=1), False),
-        (MIDNIGHT, False),
-        (MIDNIGHT + timedelta(microseconds=1), True),
-        (MIDNIGHT + timedelta(days=400), True),
+        (timedelta(days=-30), False),
+        (timedelta(microseconds=-1), False),
+        (timedelta(), False),
+        (timedelta(microseconds=1), True),
+        (timedelta(days=400), True),
     ],
 )
-def test_a_report_is_late_after_24_00_of_the_deadline(
-    gateway: Gateway, catalogue: Catalogue, at: datetime, late: bool
+def test_a_report_is_late_after_24_00_of_its_levels_deadline(
+    gateway: Gateway, catalogue: Catalogue, agency: str, day: int, since: timedelta, late: bool
 ) -> None:
-    report = a_report(period="2026-Q3")
-    assert stored(decided(gateway, catalogue, report, at=at)).head.late is late
+    report = a_report(agency=agency, period="2026-Q3")
+    assert stored(decided(gateway, catalogue, report, at=midnight(day) + since)).head.late is late
+
+
+def test_between_two_deadlines_a_department_is_late_and_its_province_is_not(
+    gateway: Gateway, catalogue: Catalogue
+) -> None:
+    at = midnight(22)
+    heads = [
+        stored(decided(gateway, catalogue, a_report(agency=agency, period="2026-Q3"), at=at)).head
+        for agency in ("H26.18", "H26")
+    ]
+    assert [head.late for head in heads] == [True, False]
 
 
 @pytest.mark.parametrize("status", [Status.accepted, Status.returned])
@@ -97,13 +110,13 @@ def test_a_correction_is_as_late_as_what_it_corrects(
 ) -> None:
     current = a_revision(3, status, late)
     report = a_report(period="2026-Q3", corrects=str(current.id))
-    for at in (MIDNIGHT - timedelta(days=1), MIDNIGHT + timedelta(days=1)):
+    for at in (midnight(19), midnight(21)):
         decision = stored(decided(gateway, catalogue, report, current, at=at))
         assert (decision.head.late, decision.head.revision, decision.ends) == (late, 4, current.id)
 
 
 def test_a_rejected_report_is_neither_late_nor_in_time(gateway: Gateway, catalogue: Catalogue) -> None:
-    decision = stored(decided(gateway, catalogue, a_report(rows=[]), at=MIDNIGHT + timedelta(days=1)))
+    decision = stored(decided(gateway, catalogue, a_report(rows=[]), at=midnight(21)))
     assert (decision.head.status, decision.head.late, decision.head.receipt) == (Status.rejected, None, None)
 
 

@@ -2,19 +2,23 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from datetime import date
+from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.access.tokens import Caller
 from gateway.api.deps import GatewayParts, NewestCatalogue, Puller, Today
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, page
 from gateway.api.shapes import problems
 from gateway.api.stream import CSV, JSON, NDJSON, Streamed, Table, chosen_format
-from gateway.api.subtree import root_of
-from gateway.errors import MalformedRequest, Text
+from gateway.api.subtree import covers, root_of
+from gateway.domain.catalogue import Catalogue
+from gateway.errors import Forbidden, MalformedRequest, Text
 from gateway.errors import Place as WrongPlace
 from gateway.flow.aggregate import aggregate, ask
 from gateway.flow.pull import Observations, Place, pull
@@ -27,9 +31,9 @@ _EXAMPLE: dict[str, Any] = {
     "under": "H26",
     "by": ["agency"],
     "as_of": "NzQxMg",
-    "reports": 139,
-    "expected": None,
-    "missing": None,
+    "reports": 130,
+    "expected": 139,
+    "missing": 9,
     "rows": [
         {"agency": "H26", "own": True, "received_total": 12, "pending_total": 1},
         {"agency": "H26.18", "own": False, "received_total": 2400, "pending_total": 25},
@@ -48,8 +52,8 @@ class AggregateAnswer(BaseModel):
     by: list[str]
     as_of: str = Field(description="Names the state that was read; moves only when something changes.")
     reports: int = Field(description="Reports counted.")
-    expected: int | None = Field(description="Reports owed; null until the form is in a regime.")
-    missing: int | None
+    expected: int | None = Field(description="Reports owed; null for a form in no regime.")
+    missing: int | None = Field(description="Of those, the ones that are not counted: not there, or returned.")
     rows: list[dict[str, Any]]
 
 
@@ -76,6 +80,13 @@ class ObservationPage(BaseModel):
     next: str | None
 
 
+class View(StrEnum):
+    """Which organisation figures are put together by: that of each period, or that of today."""
+
+    as_reported = "as_reported"
+    reorganised = "reorganised"
+
+
 Form = Annotated[str, Query(description="The form's code.", examples=["TTHC_06A"])]
 PeriodRange = Annotated[
     str, Query(description="One period, a list `2026-Q1,2026-Q2`, or a range `2025-Q1..2026-Q3`.", examples=["2026-Q3"])
@@ -85,6 +96,14 @@ By = Annotated[
     str | None, Query(description="Any of `agency`, `level`, `period` and the form's breakdowns, comma-separated.")
 ]
 Indicators = Annotated[str | None, Query(alias="indicator", description="Indicators, comma-separated; all if absent.")]
+Agencies = Annotated[
+    View,
+    Query(
+        description="`as_reported`: every agency stands where it stood on the last day of each period. `reorganised`:"
+        " where it stands today, a closed one as its successor, so that years before and after a merger compare;"
+        " `under` a closed agency is then its successor."
+    ),
+]
 AsOf = Annotated[str | None, Query(description="Reserved: reading a past state is not served yet.")]
 
 _FORMATS: dict[int | str, dict[str, Any]] = {
@@ -96,6 +115,27 @@ def _refuse_as_of(as_of: str | None) -> None:
     if as_of is not None:
         message = Text("Chưa phục vụ đọc lại trạng thái cũ (as_of).", "Reading a past state (as_of) is not served yet.")
         raise MalformedRequest(message, errors=[WrongPlace("as_of", message)])
+
+
+def _root(
+    catalogue: Catalogue, caller: Caller, under: str | None, view: View, today: date
+) -> tuple[str | None, date | None]:
+    """The root of the subtree asked for, as the view knows it, and the day since when today's organisation holds.
+
+    Raises ``Forbidden`` outside the caller's subtree, and where a closed agency has become one outside it.
+    """
+    root = root_of(catalogue, caller, under, today)
+    if view is View.as_reported:
+        return root, None
+    present = None if root is None else catalogue.agencies.counts_as(root, today)
+    if present is not None and not covers(catalogue, caller, present, today):
+        raise Forbidden(
+            Text(
+                f"{root} nay là {present}, ngoài phạm vi của client; hãy dùng agencies=as_reported.",
+                f"{root} is {present} today, outside the client's subtree; use agencies=as_reported.",
+            )
+        )
+    return present, catalogue.agencies.last_change(today)
 
 
 @router.get(
@@ -114,6 +154,7 @@ async def read_aggregates(
     under: Under = None,
     by: By = None,
     indicator: Indicators = None,
+    agencies: Agencies = View.as_reported,
     as_of: AsOf = None,
 ) -> Response:
     """Figures of a subtree, put together as the form says; a report is in them once its receipt was given.
@@ -123,8 +164,8 @@ async def read_aggregates(
     """
     _refuse_as_of(as_of)
     media_type = chosen_format(request)
-    root = root_of(catalogue, caller, under, today)
-    question = ask(catalogue, form, period, root, by, indicator)
+    root, day = _root(catalogue, caller, under, agencies, today)
+    question = ask(catalogue, form, period, root, by, indicator, day)
 
     @asynccontextmanager
     async def opens() -> AsyncIterator[Table]:
@@ -136,8 +177,8 @@ async def read_aggregates(
                 "by": list(question.by),
                 "as_of": answer.as_of,
                 "reports": answer.reports,
-                "expected": None,
-                "missing": None,
+                "expected": answer.expected,
+                "missing": answer.missing,
             }
             yield Table(source, answer.as_of, answer.columns, answer.rows)
 
@@ -160,6 +201,7 @@ async def read_observations(
     period: PeriodRange,
     under: Under = None,
     indicator: Indicators = None,
+    agencies: Agencies = View.as_reported,
     cursor: Cursor = None,
     as_of: AsOf = None,
 ) -> Response:
@@ -169,8 +211,8 @@ async def read_observations(
     """
     _refuse_as_of(as_of)
     media_type = chosen_format(request)
-    root = root_of(catalogue, caller, under, today)
-    question = ask(catalogue, form, period, root, "period", indicator)
+    root, day = _root(catalogue, caller, under, agencies, today)
+    question = ask(catalogue, form, period, root, "period", indicator, day)
     if media_type == JSON:
         return await _page(pull(gateway.engine, catalogue, question, _place(cursor)), limit)
 

@@ -1,15 +1,15 @@
 """Routes of the catalogue: forms, code lists, agencies. Reading needs any token, changing ``catalog:write``."""
 
 import re
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
-from gateway.access.tokens import Caller
-from gateway.api.body import media_type_of, read_body, takes
-from gateway.api.deps import AnyCaller, Editor, Gateway, GatewayParts, NewestCatalogue, Today
+from gateway.api.amend import WRITE, amend, document_of, read_named, require_whole_country
+from gateway.api.body import takes
+from gateway.api.deps import AnyCaller, Editor, GatewayParts, NewestCatalogue, Today
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
 from gateway.api.shapes import problems
@@ -18,15 +18,13 @@ from gateway.domain.agency import AGENCY_CODE, Agency, Level
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.codelist import CodeList
 from gateway.domain.form import Form, FormDocument
+from gateway.domain.obligation import Obligation
 from gateway.domain.schema import example, json_schema, template_csv
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
-from gateway.flow.load import change
-from gateway.flow.read import parse_json
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
 _DAY = r"^\d{4}-\d{2}-\d{2}$"
-_MOST_BYTES = 4 * 1024 * 1024
 
 
 class AgencyPage(BaseModel):
@@ -57,10 +55,6 @@ def _version(catalogue: Catalogue, code: str, number: int) -> Form:
     return form
 
 
-def _document(document: BaseModel) -> Response:
-    return Json(document.model_dump())
-
-
 @router.get("/forms", response_model=FormPage, responses=problems(400, 401))
 async def list_forms(
     catalogue: NewestCatalogue, _: AnyCaller, today: Today, limit: Limit, cursor: Cursor = None
@@ -74,7 +68,7 @@ async def list_forms(
 @router.get("/forms/{code}", response_model=FormDocument, responses=problems(401, 404))
 async def read_form(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
     """A form, in the version of today."""
-    return _document(_form(catalogue, code, today).document)
+    return document_of(_form(catalogue, code, today).document)
 
 
 Version = Annotated[int, Path(ge=1, le=999)]
@@ -83,7 +77,7 @@ Version = Annotated[int, Path(ge=1, le=999)]
 @router.get("/forms/{code}/versions/{version}", response_model=FormDocument, responses=problems(400, 401, 404))
 async def read_version(code: str, version: Version, catalogue: NewestCatalogue, _: AnyCaller) -> Response:
     """One version of a form."""
-    return _document(_version(catalogue, code, version).document)
+    return document_of(_version(catalogue, code, version).document)
 
 
 @router.get("/forms/{code}/schema", responses=problems(401, 404))
@@ -97,7 +91,23 @@ async def read_schema(code: str, catalogue: NewestCatalogue, _: AnyCaller, today
 async def read_example(code: str, catalogue: NewestCatalogue, caller: AnyCaller, today: Today) -> Response:
     """A report of this form to start from."""
     form = _form(catalogue, code, today)
-    return Json(example(form, catalogue.codes_of(form, today), caller.agency or "H26.18"))
+    report = example(form, catalogue.codes_of(form, today), caller.agency or "H26.18")
+    owed = _owed_now(catalogue, code, caller.agency, today)
+    if owed is not None:
+        report |= {"agency": owed.agency, "period": owed.period.code, "kind": owed.kind}
+    return Json(report)
+
+
+def _owed_now(catalogue: Catalogue, form: str, root: str | None, today: date) -> Obligation | None:
+    """Something that is owed of a form, preferably by an agency itself or in its subtree, and may be sent today."""
+    hierarchy = catalogue.agencies.placed(today)
+    for period, named in reversed(catalogue.obligations.periods(today - timedelta(days=366), today)):
+        owed = [each for each in catalogue.obligations.owed(form, period.code) if each.still_taken_on(today, None)]
+        if named == form and owed:
+            return min(
+                owed, key=lambda each: (each.agency != root, root is None or not hierarchy.covers(root, each.agency))
+            )
+    return None
 
 
 @router.get(
@@ -108,31 +118,6 @@ async def read_example(code: str, catalogue: NewestCatalogue, caller: AnyCaller,
 async def read_template(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
     """The form's columns as the first line of a CSV file."""
     return Response(template_csv(_form(catalogue, code, today)), media_type="text/csv; charset=utf-8")
-
-
-def _whole_country(caller: Caller) -> None:
-    if caller.agency is not None:
-        raise Forbidden(
-            Text("Chỉ cấp trung ương được đổi danh mục dùng chung.", "Only a client of the whole country may.")
-        )
-
-
-async def _amend(gateway: Gateway, caller: Caller, kind: str, document: dict[str, Any]) -> Catalogue:
-    await change(gateway.engine, gateway.catalogues, [("", kind, document)], caller.client)
-    return await gateway.catalogues.newest()
-
-
-async def _body(request: Request, **named: object) -> dict[str, Any]:
-    """A document whose names agree with the address."""
-    media_type_of(request, "application/json")
-    value = parse_json(await read_body(request, _MOST_BYTES, 30))
-    if not isinstance(value, dict):
-        raise MalformedRequest(Text("Nội dung phải là một đối tượng JSON.", "The body must be a JSON object."))
-    for name, expected in named.items():
-        if value.setdefault(name, expected) != expected:
-            message = Text("Không khớp với địa chỉ.", "Does not agree with the address.")
-            raise MalformedRequest(message, errors=[Place(f"/{name}", message)])
-    return value
 
 
 _TITLE = {"vi": "Lĩnh vực", "en": "Sector"}
@@ -177,20 +162,17 @@ _AGENCY = {
 }
 
 
-_WRITE = problems(400, 401, 403, 404, 409, 413, 415, 422)
-
-
 @router.put(
     "/forms/{code}/versions/{version}",
     response_model=FormDocument,
     openapi_extra=takes(FormDocument, _FORM),
-    responses=_WRITE,
+    responses=WRITE,
 )
 async def put_form(code: str, version: Version, request: Request, gateway: GatewayParts, caller: Editor) -> Response:
     """Add a form version, or change one that no report uses yet."""
-    _whole_country(caller)
-    document = await _body(request, code=code, version=version)
-    return _document(_version(await _amend(gateway, caller, "form", document), code, version).document)
+    require_whole_country(caller)
+    document = await read_named(request, code=code, version=version)
+    return document_of(_version(await amend(gateway, caller, "form", document), code, version).document)
 
 
 @router.get("/codelists/{id}", response_model=CodeList, responses=problems(401, 404))
@@ -199,15 +181,15 @@ async def read_codelist(id: str, catalogue: NewestCatalogue, _: AnyCaller) -> Re
     codelist = catalogue.codelists.get(id)
     if codelist is None:
         raise NotFound()
-    return _document(codelist)
+    return document_of(codelist)
 
 
-@router.put("/codelists/{id}", response_model=CodeList, openapi_extra=takes(CodeList, _CODELIST), responses=_WRITE)
+@router.put("/codelists/{id}", response_model=CodeList, openapi_extra=takes(CodeList, _CODELIST), responses=WRITE)
 async def put_codelist(id: str, request: Request, gateway: GatewayParts, caller: Editor) -> Response:
     """Replace a code list. Codes are closed by ``valid_to``, never removed."""
-    _whole_country(caller)
-    document = await _body(request, id=id)
-    return _document((await _amend(gateway, caller, "codelist", document)).codelists[id])
+    require_whole_country(caller)
+    document = await read_named(request, id=id)
+    return document_of((await amend(gateway, caller, "codelist", document)).codelists[id])
 
 
 @router.get("/agencies", response_model=AgencyPage, responses=problems(400, 401, 404))
@@ -244,10 +226,10 @@ async def read_agency(code: str, catalogue: NewestCatalogue, _: AnyCaller, today
     canonical = catalogue.agencies.resolve(code)
     if canonical is None:
         raise NotFound(Text("Không có cơ quan này.", "There is no such agency."))
-    return _document(catalogue.agencies.nearest(canonical, today))
+    return document_of(catalogue.agencies.nearest(canonical, today))
 
 
-@router.put("/agencies/{code}", response_model=Agency, openapi_extra=takes(Agency, _AGENCY), responses=_WRITE)
+@router.put("/agencies/{code}", response_model=Agency, openapi_extra=takes(Agency, _AGENCY), responses=WRITE)
 async def put_agency(
     code: str,
     request: Request,
@@ -257,16 +239,18 @@ async def put_agency(
     today: Today,
 ) -> Response:
     """Add an agency, or a version of one from ``valid_from`` on; what was known before stays on record."""
-    document = await _body(request, code=code)
+    document = await read_named(request, code=code)
     if caller.agency is not None:
         parent = document.get("parent")
         known = code not in catalogue.agencies or covers(catalogue, caller, code, today)
         names = [code, *(alias for alias in document.get("aliases") or () if re.match(AGENCY_CODE, str(alias)))]
         if code not in catalogue.agencies:
             known = all(str(name).startswith(f"{caller.agency}.") for name in names)
-        if not known or code == caller.agency or not covers(catalogue, caller, str(parent), today):
+        heir = document.get("successor")
+        moved_out = heir is not None and not covers(catalogue, caller, str(heir), today)
+        if not known or code == caller.agency or moved_out or not covers(catalogue, caller, str(parent), today):
             raise Forbidden(
                 Text("Chỉ được sửa cơ quan trực thuộc.", "Only agencies below the client's own may be changed.")
             )
-    changed = await _amend(gateway, caller, "agency", document)
-    return _document(changed.agencies.nearest(code, today))
+    changed = await amend(gateway, caller, "agency", document)
+    return document_of(changed.agencies.nearest(code, today))

@@ -10,7 +10,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from gateway.api.consolidations import ConsolidationRequest
 from gateway.api.forwarding import Grounds
+from gateway.api.obligations import ExtensionRequest
 from gateway.api.problems import PROBLEM
 from gateway.api.shapes import PUSHED, Reason
 from gateway.domain.form import FormDocument
@@ -66,7 +68,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         tags=app.openapi_tags,
     )
     components = document.setdefault("components", {})
-    for model in (Submission, Reason, Grounds, ConnectorDocument, FormDocument):
+    for model in (Submission, Reason, Grounds, ConnectorDocument, FormDocument, ExtensionRequest, ConsolidationRequest):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}", by_alias=True)
         components["schemas"] |= schema.pop("$defs", {}) | {model.__name__: schema}
     components["schemas"]["Submission"]["examples"] = [PUSHED]

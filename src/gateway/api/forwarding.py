@@ -14,6 +14,7 @@ from gateway.domain.delivery import DeliveryState, Event, OutcomeClass
 from gateway.domain.document import Document
 from gateway.domain.report import ReportKind
 from gateway.domain.upstream import What
+from gateway.flow.steer import Remind
 
 _UPSTREAM: dict[str, Any] = {
     "name": "national",
@@ -22,6 +23,7 @@ _UPSTREAM: dict[str, Any] = {
     "forms": None,
     "under": None,
     "what": "own",
+    "remind": None,
     "from": "2026-01-01",
     "concurrency": 8,
     "rate": None,
@@ -39,6 +41,7 @@ _DELIVERY: dict[str, Any] = {
     "form": "TTHC_06A",
     "period": "2026-Q3",
     "kind": "own",
+    "owed_by": None,
     "made_at": "2026-09-20T02:15:08.114200Z",
     "due_at": "2026-09-20T02:15:14.020100Z",
     "attempts": 1,
@@ -67,6 +70,7 @@ class ConnectorShape(BaseModel):
     forms: list[str] | None
     under: str | None
     what: What
+    remind: Remind | None
     from_: date | None = Field(alias="from")
     concurrency: int
     rate: Decimal | None
@@ -84,19 +88,20 @@ class ConnectorPage(BaseModel):
 
 
 class DeliveryShape(BaseModel):
-    """One report on its way to one upstream."""
+    """One event of a report, or one reminder of an obligation, on its way to one upstream."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY]})
 
     id: UUID
     connector: str
-    report: UUID
+    report: UUID | None = Field(description="Null for a reminder: `due` or `overdue`.")
     event: Event
     state: DeliveryState
     agency: str
     form: str
     period: str
     kind: ReportKind
+    owed_by: date | None = Field(description="Of a reminder, the last day on which the obligation is met in time.")
     made_at: datetime
     due_at: datetime | None = Field(description="When it is tried next; null unless it is pending.")
     attempts: int
@@ -155,6 +160,7 @@ def connector_shown(row: sa.Row[Any]) -> dict[str, object]:
         "forms": row.forms,
         "under": row.under,
         "what": row.what,
+        "remind": row.remind,
         "from": row.from_day,
         "concurrency": row.concurrency,
         "rate": row.rate,
@@ -177,6 +183,7 @@ def delivery_shown(kept: KeptDelivery, catalogue: Catalogue) -> dict[str, object
         "form": catalogue.form_codes[kept.form_id],
         "period": kept.period,
         "kind": kept.kind,
+        "owed_by": kept.owed_by,
         "made_at": kept.made_at,
         "due_at": kept.due_at if kept.state == DeliveryState.pending else None,
         "attempts": kept.attempts,

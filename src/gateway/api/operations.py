@@ -1,6 +1,6 @@
 """Routes of operators: connectors to upstreams, and the deliveries on their way through them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated
 from uuid import UUID
@@ -39,6 +39,7 @@ from gateway.db.deliveries import (
 from gateway.db.engine import driver
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import DeliveryState
+from gateway.domain.upstream import What
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
 from gateway.flow.judge import find_agency
 from gateway.flow.steer import (
@@ -47,6 +48,7 @@ from gateway.flow.steer import (
     change_connector,
     end_connector,
     give_up_delivery,
+    known_credentials,
     retry_connector,
     retry_delivery,
 )
@@ -127,8 +129,8 @@ async def write_connector(
 ) -> Response:
     """Make or change a connector; it holds from the next delivery on.
 
-    With `from`, reports received since that day are delivered too, each key's in order. Without `credentials`
-    those there are stay. An operator of a subtree names an `under` within it.
+    With `from`, reports received since that day are delivered too, each key's in order. With `remind`, what falls
+    due from then on. Without `credentials` those there are stay. An operator of a subtree names an `under` within it.
     """
     given = await read_document(request, ConnectorDocument)
     if given.allow_private_addresses and caller.agency is not None:
@@ -138,7 +140,11 @@ async def write_connector(
                 "Only an operator of the whole country may allow private addresses.",
             )
         )
-    document = await _agreed(given, name, catalogue, caller, today)
+    sees = _sight(catalogue, caller, today)
+    credentials: Mapping[str, str] | None = given.credentials
+    if credentials is None:
+        credentials = await known_credentials(gateway.engine, gateway.keys.secrets, name, sees)
+    document = await _agreed(given, name, credentials, catalogue, caller, today)
     row, is_new = await change_connector(
         gateway.engine,
         gateway.catalogues,
@@ -147,16 +153,25 @@ async def write_connector(
         today,
         name,
         document,
-        _sight(catalogue, caller, today),
+        sees,
     )
     return Json(connector_shown(row), 201 if is_new else 200)
 
 
 async def _agreed(
-    document: ConnectorDocument, name: str, catalogue: Catalogue, caller: Caller, today: date
+    document: ConnectorDocument,
+    name: str,
+    credentials: Mapping[str, str] | None,
+    catalogue: Catalogue,
+    caller: Caller,
+    today: date,
 ) -> ConnectorDocument:
     """The document with ``under`` by its own code. Raises ``MalformedRequest`` with all that is wrong with it."""
-    wrong = [*_wrong_names(document, name, catalogue, today), *await _wrong_settings(document, name)]
+    wrong = [
+        *_wrong_names(document, name, catalogue, today),
+        *_wrong_reminders(document),
+        *await _wrong_settings(document, name, credentials),
+    ]
     under = document.under
     if caller.agency is not None and under is None:
         message = Text(f"Phải nằm trong phạm vi {caller.agency}.", f"Must lie within {caller.agency}.")
@@ -183,11 +198,25 @@ def _wrong_names(document: ConnectorDocument, name: str, catalogue: Catalogue, t
     return wrong
 
 
-async def _wrong_settings(document: ConnectorDocument, name: str) -> Sequence[Place]:
+def _wrong_reminders(document: ConnectorDocument) -> Sequence[Place]:
+    wrong: list[Place] = []
+    if document.remind is not None and document.kind != "webhook":
+        message = Text("Chỉ loại webhook nhận nhắc việc.", "Only kind webhook takes reminders.")
+        wrong.append(Place("/remind", message))
+    if document.remind is not None and not document.remind.events:
+        message = Text("Cần due_in_days hoặc overdue.", "Give due_in_days or overdue.")
+        wrong.append(Place("/remind", message))
+    if document.remind is None and document.what == What.none:
+        message = Text("Không có gì để gửi: thiếu remind.", "Nothing would be sent: there is no remind.")
+        wrong.append(Place("/what", message))
+    return wrong
+
+
+async def _wrong_settings(
+    document: ConnectorDocument, name: str, credentials: Mapping[str, str] | None
+) -> Sequence[Place]:
     """What keeps the connector from ever working, by opening it once."""
-    settings = ConnectorSettings(
-        name, document.kind, document.url, document.allow_private_addresses, document.credentials
-    )
+    settings = ConnectorSettings(name, document.kind, document.url, document.allow_private_addresses, credentials)
     try:
         await open_connector(settings).aclose()
     except UnknownConnectorKind as error:

@@ -1,6 +1,5 @@
 """Routes of reporting systems: push, read, correct, return and withdraw reports."""
 
-import re
 from contextlib import aclosing
 from typing import Annotated
 from uuid import UUID
@@ -14,11 +13,13 @@ from gateway.api.body import media_type_of, pieces, read_body, read_document, ta
 from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue, Reader, Reviewer, Spoken, Today, Writer
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
+from gateway.api.push import answer_of, push_of
 from gateway.api.shapes import (
     BATCH_BODY,
     BATCH_LINES,
     PUSH_BODY,
     REJECTED,
+    DifferenceShape,
     FullReport,
     History,
     Reason,
@@ -41,44 +42,14 @@ from gateway.db.reading import (
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.period import PeriodError, parse_period
 from gateway.domain.report import ReportKind, Status
-from gateway.errors import Forbidden, GatewayError, Language, MalformedRequest, NotFound, Place, Text
-from gateway.flow.judge import Push
-from gateway.flow.receive import Reply, check
+from gateway.errors import Forbidden, Language, MalformedRequest, NotFound, Place, Text
+from gateway.flow.compare import compare
+from gateway.flow.consolidate import asked_for, lineage, lineage_shown
+from gateway.flow.receive import check
 from gateway.flow.review import end_report
 from gateway.flow.show import decompress, ended, report_shown
 
 router = APIRouter(prefix="/v1/reports", tags=["reports"])
-
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-
-
-def _push(request: Request, caller: Caller, language: Language, body: bytes, media_type: str, route: str) -> Push:
-    keys = request.headers.getlist("idempotency-key")
-    if len(keys) > 1 or (keys and _KEY.fullmatch(keys[0]) is None):
-        message = Text(
-            "Idempotency-Key gồm 1–255 ký tự ASCII nhìn thấy được.",
-            "Idempotency-Key is 1 to 255 visible ASCII characters.",
-        )
-        raise MalformedRequest(message, errors=[Place("Idempotency-Key", message)])
-    return Push(
-        body,
-        media_type,
-        caller.client,
-        caller.agency,
-        language,
-        route,
-        request.scope.get("query_string", b"").decode("latin-1"),
-        keys[0] if keys else None,
-    )
-
-
-def _answer(reply: Reply) -> Response:
-    if isinstance(reply, GatewayError):
-        raise reply
-    headers = {"Location": reply.location} if reply.location else {}
-    if reply.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    return Response(reply.body, reply.status, headers, reply.media_type)
 
 
 @router.post(
@@ -101,8 +72,8 @@ async def submit(request: Request, gateway: GatewayParts, caller: Writer, langua
     media_type = media_type_of(request, "application/json")
     settings = gateway.settings
     body = await read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
-    push = _push(request, caller, language, body, media_type, "POST /v1/reports")
-    return _answer(await gateway.intake.receive(push))
+    push = push_of(request, caller, language, body, media_type, "POST /v1/reports")
+    return answer_of(await gateway.intake.receive(push))
 
 
 @router.post(
@@ -117,7 +88,7 @@ async def validate(request: Request, gateway: GatewayParts, caller: Writer, lang
     settings = gateway.settings
     body = await read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
     verdict = await check(
-        gateway.intake, _push(request, caller, language, body, media_type, "POST /v1/reports/validate")
+        gateway.intake, push_of(request, caller, language, body, media_type, "POST /v1/reports/validate")
     )
     findings = [finding.shown(language) for finding in verdict.findings]
     return Json({"accepted": not verdict.refused, "findings": findings})
@@ -137,11 +108,25 @@ async def submit_batch(request: Request, gateway: GatewayParts, caller: Writer, 
     """
     media_type_of(request, "application/x-ndjson")
     settings = gateway.settings
-    pattern = _push(request, caller, language, b"", "application/json", "POST /v1/reports/batch")
+    pattern = push_of(request, caller, language, b"", "application/json", "POST /v1/reports/batch")
     sent = pieces(request, settings.max_batch_bytes, settings.body_timeout_seconds)
     async with aclosing(lines(sent, settings.max_body_bytes)) as source:
         spool = await receive_batch(gateway.intake, source, pattern)
     return StreamingResponse(spool.read(), media_type="application/x-ndjson")
+
+
+async def whole_report(
+    gateway: Gateway, catalogue: Catalogue, kept: KeptReport, language: Language
+) -> dict[str, object]:
+    """A report as its readers see it."""
+    head = kept.head
+    async with driver(gateway.engine) as connection:
+        shown = await report_shown(connection, kept, catalogue, language)
+        found = None
+        if head.kind is ReportKind.consolidation and head.status is not Status.rejected:
+            asked = asked_for(catalogue, head.form, head.agency, head.period)
+            found = await lineage(connection, catalogue, asked, head.id)
+        return shown | {"consolidation": None if found is None else lineage_shown(found, catalogue)}
 
 
 async def _find(gateway: Gateway, catalogue: Catalogue, caller: Caller, report: UUID, today: Today) -> KeptReport:
@@ -207,10 +192,9 @@ async def read(
     language: Spoken,
     today: Today,
 ) -> Response:
-    """One report with its rows."""
+    """One report with its rows; of a consolidation that was made here also what it was made from."""
     kept = await _find(gateway, catalogue, caller, report, today)
-    async with driver(gateway.engine) as connection:
-        return Json(await report_shown(connection, kept, catalogue, language))
+    return Json(await whole_report(gateway, catalogue, kept, language))
 
 
 @router.get(
@@ -256,6 +240,27 @@ async def history(
         for each in revisions
     ]
     return Json({"items": items, "next": None})
+
+
+@router.get("/{report}/difference", response_model=DifferenceShape, responses=problems(400, 401, 403, 404))
+async def difference(
+    report: UUID,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Reader,
+    today: Today,
+    earlier: Annotated[
+        UUID | None,
+        Query(alias="from", description="Another revision of the same report; by default the one it `corrects`."),
+    ] = None,
+) -> Response:
+    """What a correction changed: rows and figures before and after, with the reason it was made for.
+
+    A first revision corrects nothing and has no difference (404), nor has a rejected report.
+    """
+    kept = await _find(gateway, catalogue, caller, report, today)
+    async with driver(gateway.engine) as connection:
+        return Json(await compare(connection, kept, earlier, catalogue))
 
 
 @router.get(
@@ -327,5 +332,4 @@ async def _end(
     language: Language,
 ) -> Response:
     changed = await end_report(gateway.engine, catalogue, kept.head.id, status, caller.client, reason)
-    async with driver(gateway.engine) as connection:
-        return Json(await report_shown(connection, changed, catalogue, language))
+    return Json(await whole_report(gateway, catalogue, changed, language))

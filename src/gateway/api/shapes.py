@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway import errors
 from gateway.api.problems import PROBLEM, problem
-from gateway.domain.document import Document
+from gateway.domain.difference import Change
+from gateway.domain.document import Document, Title
 from gateway.domain.form import Severity
 from gateway.domain.report import Nil, ReportKind, Status
 from gateway.errors import GatewayError, Place, Text
@@ -66,6 +67,33 @@ FINDING: dict[str, Any] = {
     "difference": "1",
     "message": "Cột (3) phải bằng tổng các cột (4), (5) và (6).",
 }
+CORRECTED: dict[str, Any] = {
+    "from": {"id": _REPORT, "revision": 1, "received_at": "2026-09-20T02:15:08.114200Z"},
+    "to": {
+        "id": "01998f64-b2c0-7a11-8e7d-6a0b1c2d3e4f",
+        "revision": 2,
+        "received_at": "2026-09-21T03:40:51.920114Z",
+        "reason": "Bổ sung 10 hồ sơ",
+    },
+    "nil": None,
+    "rows": [
+        {
+            "row": {"sector": "LAND"},
+            "change": "changed",
+            "indicators": [
+                {
+                    "indicator": "pending_total",
+                    "title": {"vi": "Số lượng hồ sơ đang giải quyết – Tổng số", "en": "Dossiers pending – total"},
+                    "column": "(11)",
+                    "before": 25,
+                    "after": 35,
+                    "difference": "10",
+                }
+            ],
+        }
+    ],
+    "explanations": {"added": [], "removed": []},
+}
 
 
 class FindingShape(BaseModel):
@@ -112,9 +140,47 @@ class Ended(BaseModel):
     reason: str | None
 
 
+class AbsentPart(BaseModel):
+    """A report that a consolidation lacks."""
+
+    agency: str
+    kind: ReportKind
+    returned: bool = Field(description="It came and was returned.")
+
+
+class Part(BaseModel):
+    """A report that a consolidation was made from, as it is now."""
+
+    agency: str
+    kind: ReportKind
+    report: UUID
+    revision: int
+    status: Status
+
+
+class PartChange(BaseModel):
+    """How an agency's part differs from what the consolidation used."""
+
+    agency: str
+    change: str = Field(description="`corrected`, `returned`, `withdrawn`, `reported` or `consolidated` since.")
+    was: UUID | None
+    now: UUID | None
+
+
+class LineageShape(BaseModel):
+    """What a consolidation was made from, and how that stands now."""
+
+    stale: bool = Field(description="Its parts have changed; `POST /v1/consolidations` makes it anew.")
+    changes: list[PartChange]
+    missing: list[AbsentPart] = Field(description="Owed by a child, or the agency itself, and not there now.")
+    late: list[str] = Field(description="Agencies whose reports came late.")
+    parts: list[Part]
+
+
 class FullReport(ReportAnswer):
     """A report with its rows."""
 
+    consolidation: LineageShape | None = Field(None, description="Of a consolidation that was made here.")
     nil: Nil | None
     reason: str | None
     explanations: list[dict[str, Any]]
@@ -142,6 +208,67 @@ class History(BaseModel):
 
     items: list[Revision]
     next: None
+
+
+class EarlierShape(BaseModel):
+    """The revision that a difference starts from."""
+
+    id: UUID
+    revision: int
+    received_at: datetime
+
+
+class LaterShape(EarlierShape):
+    """The revision that a difference leads to."""
+
+    reason: str | None = Field(description="Why its sender made it.")
+
+
+class FigureDifference(BaseModel):
+    """A value that differs."""
+
+    indicator: str
+    title: Title
+    column: str | None
+    before: Any = Field(description="Null is a blank.")
+    after: Any = Field(description="Null is a blank.")
+    difference: str | None = Field(
+        description="After − before, an exact decimal written as a string; null where one of the two is not a number."
+    )
+
+
+class RowDifference(BaseModel):
+    """A row that differs, with those of its values that differ, in the form's order."""
+
+    row: dict[str, str] = Field(description="The row, by its breakdowns.")
+    change: Change
+    indicators: list[FigureDifference]
+
+
+class NilDifference(BaseModel):
+    """What was said of there being no rows."""
+
+    before: Nil | None
+    after: Nil | None
+
+
+class ExplanationsDifference(BaseModel):
+    """Explanations that only one of the two revisions has."""
+
+    added: list[dict[str, Any]]
+    removed: list[dict[str, Any]]
+
+
+class DifferenceShape(BaseModel):
+    """What changed from one revision of a report to another; what is the same in both is left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [CORRECTED]})
+
+    from_: EarlierShape = Field(alias="from")
+    to: LaterShape
+    nil: NilDifference | None = Field(description="Null where both say the same.")
+    rows: list[RowDifference] = Field(description="In the order of `to`; removed rows last.")
+    explanations: ExplanationsDifference
 
 
 class Validation(BaseModel):
@@ -252,6 +379,8 @@ _EXAMPLES: dict[int, list[GatewayError]] = {
     406: [errors.NotAcceptable()],
     409: [
         errors.RevisionConflict(extra={"current": {"id": _REPORT, "revision": 1}}),
+        errors.PeriodLocked(extra={"locked_since": "2026-11-05", "regime": "KTXH", "ask": "G22"}),
+        errors.ConsolidationIncomplete(extra={"missing": [{"agency": "H26.18", "kind": "own", "returned": False}]}),
         errors.StateConflict(extra={"state": "superseded"}),
         errors.CatalogueConflict(),
     ],

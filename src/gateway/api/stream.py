@@ -1,6 +1,6 @@
 """Streamed answers: rows as bytes, piece by piece, from a snapshot that is open exactly as long as needed."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 
@@ -44,8 +44,8 @@ class Streamed(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def chosen_format(request: Request) -> str:
-    """The media type to answer in, by ``Accept``; raises ``NotAcceptable`` when it is none of ours."""
+def chosen_format(request: Request, offered: Sequence[str] = (JSON, CSV, NDJSON)) -> str:
+    """The media type to answer in, by ``Accept``; raises ``NotAcceptable`` when it is none of those offered."""
     ranked: list[tuple[float, str]] = []
     for part in request.headers.get("accept", "*/*").split(","):
         name, *parameters = (piece.strip().lower() for piece in part.split(";"))
@@ -54,10 +54,10 @@ def chosen_format(request: Request) -> str:
             quality = float(given)
         except ValueError:
             continue
-        if quality > 0 and name in _MEANT:
+        if quality > 0 and _MEANT.get(name) in offered:
             ranked.append((-quality, name))
     if not ranked:
-        raise NotAcceptable(extra={"available": [JSON, CSV, NDJSON]})
+        raise NotAcceptable(extra={"available": list(offered)})
     return _MEANT[min(ranked, key=lambda each: each[0])[1]]
 
 

@@ -1,4 +1,5 @@
-"""The catalogue shipped with the gateway, as the documents its API takes: code lists, forms and agencies.
+"""The catalogue shipped with the gateway, as the documents its API takes: code lists, forms, agencies, calendars
+and regimes.
 
 The files hold what was read; the People's Committees of communes and the provincial departments are derived
 from a rule (see README.md here) and say so with `"derived": true`. Nothing is validated here.
@@ -15,9 +16,13 @@ COMMUNES_VALID_FROM = "2025-07-01"  # QĐ 19/2025/QĐ-TTg: communes directly und
 
 
 class DocumentKind(StrEnum):
+    """What a document is, in the order in which documents refer to others."""
+
     CODELIST = "codelist"
     FORM = "form"
     AGENCY = "agency"
+    CALENDAR = "calendar"
+    REGIME = "regime"
 
 
 class AgencyDocument(TypedDict):
@@ -46,6 +51,9 @@ def bundled_documents() -> Iterator[BundledDocument]:
             yield BundledDocument(kind, document)
     for agency in bundled_agencies():
         yield BundledDocument(DocumentKind.AGENCY, {**agency})
+    for kind, folder in ((DocumentKind.CALENDAR, "calendars"), (DocumentKind.REGIME, "regimes")):
+        for document in _json_documents(folder):
+            yield BundledDocument(kind, document)
 
 
 def bundled_agencies() -> Iterator[AgencyDocument]:

@@ -27,13 +27,17 @@ class ConnectorSettings:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """One attempt at one delivery: `body` is sent as it is, `attempted_at` is the time it is signed with."""
+    """One attempt at one delivery: `body` tells of the event, `attempted_at` is the time it is signed with.
+
+    `report` is None where the event is of an obligation. `occurred_at` is the same in every attempt.
+    """
 
     delivery: UUID
-    report: UUID
+    report: UUID | None
     event: Event
     body: bytes
     media_type: str
+    occurred_at: datetime
     attempted_at: datetime
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 
 from gateway.connectors.connector import Connector, ConnectorSettings
 from gateway.connectors.http_json import HttpJson
+from gateway.connectors.webhook import Webhook
 
-_KINDS: Mapping[str, Callable[[ConnectorSettings], Connector]] = {"http_json": HttpJson}
+_KINDS: Mapping[str, Callable[[ConnectorSettings], Connector]] = {"http_json": HttpJson, "webhook": Webhook}
 
 
 class UnknownConnectorKind(LookupError):

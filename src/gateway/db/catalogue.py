@@ -6,6 +6,7 @@ of any revision is, for each of those, the newest document up to it.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.base import Instant, Serial, Xid8, metadata
 
-EntryKind = Literal["codelist", "form", "agency"]
+EntryKind = Literal["codelist", "form", "agency", "calendar", "regime", "extension"]
 
 revisions = sa.Table(
     "catalog_revisions",
@@ -35,7 +36,7 @@ entries = sa.Table(
     sa.Column("variant", sa.Text, primary_key=True),
     sa.Column("revision", Serial, sa.ForeignKey(revisions.c.revision), primary_key=True),
     sa.Column("document", JSONB, nullable=False),
-    sa.CheckConstraint("kind in ('codelist', 'form', 'agency')", name="kind"),
+    sa.CheckConstraint("kind in ('codelist', 'form', 'agency', 'calendar', 'regime', 'extension')", name="kind"),
     sa.Index(None, "revision"),
 )
 
@@ -56,8 +57,8 @@ forms = sa.Table(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One catalogue document: a code list, a form version (variant: its number) or an agency version
-    (variant: its first day, empty where it has none)."""
+    """One catalogue document. The variant of a form is its version, of an agency or regime the first day of its
+    version (empty where it has none); a calendar's code is its year, an extension's its id."""
 
     kind: EntryKind
     code: str
@@ -121,6 +122,26 @@ async def record(connection: AsyncConnection, new: Iterable[Entry], note: str, c
         ]
         await connection.execute(sa.insert(entries), rows)
     return revision
+
+
+async def periods_in_use(connection: AsyncConnection, forms: Sequence[str]) -> list[tuple[str, str, date, date]]:
+    """Form, code, first and last day of the periods for which there are reports of some forms."""
+    statement = sa.text(
+        "SELECT DISTINCT forms.code, period, period_start, period_end FROM reports"
+        " JOIN forms ON forms.id = form_id WHERE forms.code = ANY (:codes)"
+    )
+    rows = await connection.execute(statement, {"codes": list(forms)})
+    return [(row.code, row.period, row.period_start, row.period_end) for row in rows]
+
+
+async def has_reports(connection: AsyncConnection, form: str, period: str, agencies: Sequence[int]) -> bool:
+    """Whether any of some agencies (storage keys) has sent a report of a form for a period."""
+    statement = sa.text(
+        "SELECT EXISTS (SELECT FROM reports JOIN forms ON forms.id = form_id WHERE forms.code = :form"
+        " AND period = :period AND agency_id = ANY (:agencies))"
+    )
+    found = await connection.scalar(statement, {"form": form, "period": period, "agencies": list(agencies)})
+    return bool(found)
 
 
 async def forms_in_use(connection: AsyncConnection, code: str, version: int) -> bool:

@@ -5,7 +5,7 @@ is a fencing token: a worker that outlived its lease records nothing.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,16 +23,33 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Owed:
+    """The obligation a reminder is of, and the day it was owed by when the reminder was made.
+
+    Agency and form are storage keys.
+    """
+
+    agency: int
+    form: int
+    period: str
+    kind: str
+    by: date
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """A delivery that is ours to send for a lease; ``claimed_at`` is when it was claimed by the database's clock.
 
-    ``earlier`` attempts have failed since ``first_at`` (None when there were none).
+    It is of a ``report``, or else of what is ``owed``. ``earlier`` attempts have failed since ``first_at`` (None when
+    there were none).
     """
 
     id: UUID
     claim: UUID
     target: Target
-    report: UUID
+    report: UUID | None
+    owed: Owed | None
     event: str
     reason: str | None
     number: int
@@ -83,7 +100,7 @@ WITH pace AS (
                SELECT FROM deliveries e
                 WHERE e.connector_id = d.connector_id AND e.agency_id = d.agency_id AND e.form_id = d.form_id
                   AND e.period = d.period AND e.kind = d.kind AND e.seq < d.seq
-                  AND e.state IN ('pending', 'sending'))
+                  AND e.state IN ('pending', 'sending') AND e.report_id IS NOT NULL AND d.report_id IS NOT NULL)
          ORDER BY due_at LIMIT room.places FOR UPDATE SKIP LOCKED
     ) AS due ORDER BY due_at LIMIT $2
 ), claimed AS (
@@ -99,6 +116,7 @@ WITH pace AS (
      WHERE connectors.id = pace.id AND taken.connector_id = pace.id AND pace.rate IS NOT NULL
 )
 SELECT claimed.id, report_id, event, reason, claimed.attempts AS number, clock_timestamp() AS claimed_at,
+       agency_id, form_id, period, claimed.kind AS report_kind, owed_by, claimed.made_at,
        c.id AS connector, c.name, c.kind, c.url, c.allow_private_addresses, c.credentials,
        made.count + is_lost::int AS earlier, least(made.first_at, CASE WHEN is_lost THEN lost_at END) AS first_at
   FROM claimed JOIN connectors c ON c.id = connector_id
@@ -113,7 +131,7 @@ _LOST = "the worker went away before it recorded how the attempt ended"
 async def claim_due(connection: Any, slots: int, lease: timedelta) -> list[Claimed]:
     """Claim up to ``slots`` deliveries that are due, of every connector at most as many as it may have in flight.
 
-    Of one connector and key only the earliest open delivery is given, and never while it is being sent.
+    Of one connector and key of report only the earliest open delivery is given, and never while it is being sent.
     """
     claim = uuid4()
     async with connection.transaction():
@@ -132,6 +150,7 @@ async def claim_due(connection: Any, slots: int, lease: timedelta) -> list[Claim
                 row["credentials"],
             ),
             row["report_id"],
+            _owed(row),
             row["event"],
             row["reason"],
             row["number"],
@@ -141,6 +160,12 @@ async def claim_due(connection: Any, slots: int, lease: timedelta) -> list[Claim
         )
         for row in rows
     ]
+
+
+def _owed(row: Any) -> Owed | None:
+    if row["report_id"] is not None:
+        return None
+    return Owed(row["agency_id"], row["form_id"], row["period"], row["report_kind"], row["owed_by"], row["made_at"])
 
 
 _RECORD = """
@@ -171,3 +196,15 @@ async def record_attempt(connection: Any, claimed: Claimed, attempt: NewAttempt)
         attempt.reply,
     )
     return number is not None
+
+
+async def cancel_claimed(connection: Any, claimed: Claimed, words: str) -> bool:
+    """Give up a delivery of which nothing was sent; False, and nothing done, when it is not ours any more."""
+    tag: str = await connection.execute(
+        "UPDATE deliveries SET state = 'cancelled', claim = NULL, attempts = attempts - 1, finished_at = now(),"
+        " outcome = $3 WHERE id = $1 AND claim = $2",
+        claimed.id,
+        claimed.claim,
+        words,
+    )
+    return tag == "UPDATE 1"

@@ -3,10 +3,11 @@
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.base import Instant, metadata
+from gateway.domain.upstream import Subscriber
 
 connectors = sa.Table(
     "connectors",
@@ -25,10 +26,14 @@ connectors = sa.Table(
     sa.Column("paced_until", Instant),
     sa.Column("allow_private_addresses", sa.Boolean, nullable=False),
     sa.Column("credentials", sa.LargeBinary),
+    # What of obligations it is reminded of, and the day since which it has asked for just that.
+    sa.Column("remind", JSONB(none_as_null=True)),
+    sa.Column("remind_since", sa.Date),
     sa.Column("made_at", Instant, nullable=False, server_default=sa.func.now()),
     sa.Column("paused_at", Instant),
     sa.Column("removed_at", Instant),
-    sa.CheckConstraint("what in ('own', 'consolidation', 'all')", name="what"),
+    sa.CheckConstraint("what in ('own', 'consolidation', 'all', 'none')", name="what"),
+    sa.CheckConstraint("(remind IS NULL) = (remind_since IS NULL)", name="remind"),
     sa.Index("uq_connectors_name", "name", unique=True, postgresql_where=sa.text("removed_at IS NULL")),
 )
 
@@ -43,6 +48,23 @@ async def all_connectors(connection: AsyncConnection) -> list[sa.Row[Any]]:
 async def find_connector(connection: AsyncConnection, name: str) -> sa.Row[Any] | None:
     rows = await connection.execute(sa.select(connectors).where(_present, connectors.c.name == name))
     return rows.one_or_none()
+
+
+async def lock_subscribers(connection: AsyncConnection) -> list[Subscriber]:
+    """Every connector that asks for reminders, none of which changes until the transaction ends."""
+    statement = sa.select(connectors).where(_present, connectors.c.remind.is_not(None)).order_by(connectors.c.id)
+    rows = await connection.execute(statement.with_for_update(read=True))
+    return [
+        Subscriber(
+            row.id,
+            None if row.forms is None else frozenset(row.forms),
+            row.under,
+            row.remind["due_in_days"],
+            row.remind["overdue"],
+            row.remind_since,
+        )
+        for row in rows
+    ]
 
 
 async def lock_connector(connection: Any, number: int) -> None:

@@ -4,11 +4,14 @@ A delivery is *open* while it is pending or sending. Within a connector and a ke
 of events, since whoever stores the later event has waited for the earlier to commit. An open delivery can
 become final at any time; the way back, and a new one in the past, are only taken under the connector's lock
 (``lock_connector``), which claims take too.
+
+A *reminder* is a delivery without a report: of the obligation that its key names, and of the day it is owed by. It
+waits for no other delivery, and none waits for it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +25,7 @@ deliveries = sa.Table(
     sa.Column("id", sa.Uuid, primary_key=True),
     sa.Column("seq", Serial, sa.Identity(always=True), nullable=False),
     sa.Column("connector_id", sa.Integer, nullable=False),
-    sa.Column("report_id", sa.Uuid, nullable=False),
+    sa.Column("report_id", sa.Uuid),
     sa.Column("event", sa.Text, nullable=False),
     sa.Column("reason", sa.Text),
     # The key of a report, whose deliveries go out in order.
@@ -30,6 +33,8 @@ deliveries = sa.Table(
     sa.Column("form_id", sa.Integer, nullable=False),
     sa.Column("period", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
+    # Of a reminder, the day its obligation is owed by: another day is another reminder.
+    sa.Column("owed_by", sa.Date),
     sa.Column("state", sa.Text, nullable=False, server_default="pending"),
     sa.Column("made_at", Instant, nullable=False, server_default=sa.func.now()),
     # Of a pending delivery the next attempt, of one that is being sent the end of the lease.
@@ -42,7 +47,11 @@ deliveries = sa.Table(
     sa.CheckConstraint(
         "state in ('pending', 'sending', 'delivered', 'refused', 'exhausted', 'cancelled')", name="state"
     ),
-    sa.CheckConstraint("event in ('accepted', 'returned', 'withdrawn')", name="event"),
+    sa.CheckConstraint("event in ('accepted', 'returned', 'withdrawn', 'due', 'overdue')", name="event"),
+    sa.CheckConstraint(
+        "(report_id IS NULL) = (event in ('due', 'overdue')) AND (report_id IS NULL) = (owed_by IS NOT NULL)",
+        name="reminder",
+    ),
     sa.CheckConstraint("(state = 'sending') = (claim IS NOT NULL)", name="claim"),
     # By connector first: the backlog of one that is paused must cost the others nothing.
     sa.Index(
@@ -65,9 +74,21 @@ deliveries = sa.Table(
         "period",
         "kind",
         "seq",
-        postgresql_where=sa.text("state in ('pending', 'sending')"),
+        postgresql_where=sa.text("state in ('pending', 'sending') and report_id IS NOT NULL"),
     ),
     sa.UniqueConstraint("report_id", "connector_id", "event"),
+    sa.Index(
+        "uq_deliveries_reminder",
+        "connector_id",
+        "agency_id",
+        "form_id",
+        "period",
+        "kind",
+        "event",
+        "owed_by",
+        unique=True,
+        postgresql_where=sa.text("report_id IS NULL"),
+    ),
 )
 
 attempts = sa.Table(
@@ -93,12 +114,13 @@ class KeptDelivery:
     connector: str
     under: str | None
     is_removed: bool
-    report_id: UUID
+    report_id: UUID | None
     event: str
     agency_id: int
     form_id: int
     period: str
     kind: str
+    owed_by: date | None
     state: str
     made_at: datetime
     due_at: datetime
@@ -133,8 +155,8 @@ class WantedDeliveries:
 
 _DELIVERY = """
 SELECT d.id, d.connector_id, c.name AS connector, c.under, c.removed_at IS NOT NULL AS is_removed, d.report_id,
-       d.event, d.agency_id, d.form_id, d.period, d.kind, d.state, d.made_at, d.due_at, d.attempts, d.finished_at,
-       d.outcome
+       d.event, d.agency_id, d.form_id, d.period, d.kind, d.owed_by, d.state, d.made_at, d.due_at, d.attempts,
+       d.finished_at, d.outcome
   FROM deliveries d JOIN connectors c ON c.id = d.connector_id
 """
 
@@ -174,14 +196,14 @@ async def list_deliveries(connection: Any, wanted: WantedDeliveries) -> list[Kep
 
 _REOPEN = """
 UPDATE deliveries d SET state = 'pending', due_at = now(), outcome = $2
- WHERE NOT EXISTS (
+ WHERE (d.report_id IS NULL OR NOT EXISTS (
     SELECT FROM reports r JOIN deliveries l ON l.report_id = r.id AND l.connector_id = d.connector_id
      WHERE r.agency_id = d.agency_id AND r.form_id = d.form_id AND r.kind = d.kind AND r.period = d.period
        AND l.seq > d.seq AND (l.state IN ('sending', 'delivered') OR EXISTS (
-           SELECT FROM attempts a WHERE a.delivery_id = l.id AND a.outcome IN ('delivered', 'ambiguous'))))
+           SELECT FROM attempts a WHERE a.delivery_id = l.id AND a.outcome IN ('delivered', 'ambiguous')))))
 """
 """Makes final deliveries pending and due, unless the upstream is being given, has or may have a later event of
-their key."""
+their report's key."""
 
 
 async def reopen_delivery(connection: Any, delivery: UUID, words: str) -> bool:
@@ -242,6 +264,17 @@ async def cancel_open(connection: Any, connector: int, words: str) -> None:
     )
 
 
+async def cancel_reminders(connection: Any, connector: int, events: Sequence[str], words: str) -> None:
+    """Give up a connector's reminders of some events that are waiting to be sent."""
+    await connection.execute(
+        "UPDATE deliveries SET state = 'cancelled', finished_at = now(), outcome = $3"
+        " WHERE connector_id = $1 AND event = ANY ($2::text[]) AND report_id IS NULL AND state = 'pending'",
+        connector,
+        events,
+        words,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """Which kept reports a connector is to be given although they are older than it; None is all."""
@@ -253,12 +286,14 @@ class Backlog:
     kinds: Sequence[str]
 
 
-# The id is a version 7 UUID (RFC 9562): 48 bits of Unix milliseconds laid over a random version 4.
-_ADD_BACKLOG = """
-INSERT INTO deliveries (id, connector_id, report_id, event, reason, agency_id, form_id, period, kind)
-SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
+# A version 7 UUID (RFC 9562): 48 bits of Unix milliseconds laid over a random version 4.
+_NEW_ID = """encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
            substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
-           52, 1), 53, 1), 'hex')::uuid,
+           52, 1), 53, 1), 'hex')::uuid"""
+
+_ADD_BACKLOG = f"""
+INSERT INTO deliveries (id, connector_id, report_id, event, reason, agency_id, form_id, period, kind)
+SELECT {_NEW_ID},
        $1, r.id, CASE e.event WHEN 'corrected' THEN 'accepted' ELSE e.event END,
        CASE WHEN e.event IN ('returned', 'withdrawn') THEN e.reason END,
        r.agency_id, r.form_id, r.period, r.kind
@@ -270,7 +305,7 @@ SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING
                       AND l.period = r.period AND l.revision >= r.revision)
  ORDER BY e.seq
 RETURNING 1
-"""
+"""  # noqa: S608 - fixed words
 
 
 async def add_backlog(connection: Any, backlog: Backlog) -> int:
@@ -285,5 +320,51 @@ async def add_backlog(connection: Any, backlog: Backlog) -> int:
         backlog.agencies,
         backlog.forms,
         backlog.kinds,
+    )
+    return len(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class NewReminder:
+    """A reminder to be made; agency and form are storage keys. ``returned`` is the report that was sent back."""
+
+    connector: int
+    event: str
+    agency: int
+    form: int
+    period: str
+    period_end: date
+    kind: str
+    owed_by: date
+    returned: UUID | None
+
+
+_ADD_REMINDERS = f"""
+INSERT INTO deliveries (id, connector_id, event, agency_id, form_id, period, kind, owed_by)
+SELECT {_NEW_ID}, n.connector_id, n.event, n.agency_id, n.form_id, n.period, n.kind, n.owed_by
+  FROM unnest($1::int[], $2::text[], $3::int[], $4::int[], $5::text[], $6::date[], $7::text[], $8::date[], $9::uuid[])
+       AS n(connector_id, event, agency_id, form_id, period, period_end, kind, owed_by, returned)
+ WHERE (SELECT r.id FROM reports r
+         WHERE r.agency_id = n.agency_id AND r.form_id = n.form_id AND r.kind = n.kind
+           AND r.period_end = n.period_end AND r.period = n.period AND r.status IN ('accepted', 'returned'))
+       IS NOT DISTINCT FROM n.returned
+    ON CONFLICT (connector_id, agency_id, form_id, period, kind, event, owed_by) WHERE report_id IS NULL DO NOTHING
+RETURNING 1
+"""  # noqa: S608 - fixed words
+
+
+async def add_reminders(connection: Any, reminders: Sequence[NewReminder]) -> int:
+    """Make those reminders that there are not yet and whose report is still missing; returns how many."""
+    rows = await connection.fetch(
+        _ADD_REMINDERS,
+        [each.connector for each in reminders],
+        [each.event for each in reminders],
+        [each.agency for each in reminders],
+        [each.form for each in reminders],
+        [each.period for each in reminders],
+        [each.period_end for each in reminders],
+        [each.kind for each in reminders],
+        [each.owed_by for each in reminders],
+        [each.returned for each in reminders],
     )
     return len(rows)

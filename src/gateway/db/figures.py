@@ -88,21 +88,54 @@ async def state_token(connection: Any) -> str:
     return ".".join([str(newest), *sorted(still_open, key=int)])
 
 
-_COUNTED = """ WHERE h.form_id = $1 AND h.period = ANY ($2::text[]) AND h.status = 'accepted' AND h.kind = 'own'
+_COUNTED = """ WHERE h.form_id = $1 AND h.period = ANY ($2::text[]) AND h.status = 'accepted' AND h.counted
    AND ($3::int[] IS NULL OR h.agency_id = ANY ($3))
 """
 """Which reports count: the one condition of every figure, over the parameters of a ``Scope``."""
 
 
-async def count_reports(connection: Any, scope: Scope) -> tuple[int, list[int]]:
+def _tree(first: int) -> str:
+    """Joins the group of each report, over the four parameters of ``_tree_arguments`` from the ``first`` on."""
+    return f"""
+  JOIN unnest($2::text[], ${first}::int[]) AS p(period, era) ON p.period = h.period
+  JOIN unnest(${first + 1}::int[], ${first + 2}::int[], ${first + 3}::int[]) AS g(era, agency_id, number)
+    ON g.era = p.era AND g.agency_id = h.agency_id
+"""
+
+
+def _tree_arguments(grouping: Grouping) -> list[object]:
+    eras, agencies, numbers = zip(*grouping.groups, strict=True) if grouping.groups else ((), (), ())
+    return [grouping.eras, list(eras), list(agencies), list(numbers)]
+
+
+async def count_reports(connection: Any, scope: Scope, grouping: Grouping) -> tuple[int, list[int]]:
     """How many reports are counted, and by which form versions."""
+    by_tree = scope.agencies is not None and grouping.groups is not None
     row = await connection.fetchrow(
-        "SELECT count(*) AS reports, array_agg(DISTINCT form_version::int) AS versions FROM reports h" + _COUNTED,  # noqa: S608 - fixed words
+        "SELECT count(*) AS reports, array_agg(DISTINCT form_version::int) AS versions FROM reports h"  # noqa: S608 - fixed words
+        + (_tree(4) if by_tree else "")
+        + _COUNTED,
         scope.form,
         scope.periods,
         scope.agencies,
+        *(_tree_arguments(grouping) if by_tree else ()),
     )
     return row["reports"], row["versions"] or []
+
+
+async def count_owed(connection: Any, scope: Scope, owed: Sequence[tuple[int, int]]) -> int:
+    """How many of the reports owed, as (place of the period from 1, agency), are counted."""
+    return int(
+        await connection.fetchval(
+            "SELECT count(*) FROM unnest($4::int[], $5::int[]) AS o(place, agency_id) JOIN reports h"  # noqa: S608 - fixed words
+            " ON h.period = ($2::text[])[o.place] AND h.agency_id = o.agency_id" + _COUNTED,
+            scope.form,
+            scope.periods,
+            scope.agencies,
+            [place for place, _ in owed],
+            [agency for _, agency in owed],
+        )
+    )
 
 
 def _figure(column: Column) -> str:
@@ -137,18 +170,13 @@ def _statement(grouping: Grouping, columns: Sequence[Column]) -> str:
     if grouping.by_group:
         keys.append("g.number")
     keys += [f"r.codes[{place}]" for place in grouping.codes]
-    tree = """
-  JOIN unnest($2::text[], $7::int[]) AS p(period, era) ON p.period = h.period
-  JOIN unnest($8::int[], $9::int[], $10::int[]) AS g(era, agency_id, number)
-    ON g.era = p.era AND g.agency_id = h.agency_id
-"""
     parts = ", ".join([*keys, "count(*)", *(_figure(column) for column in columns)])
     group = ("GROUP BY " + ", ".join(keys) + " ORDER BY " + ", ".join(keys)) if keys else ""
     return f"""
 SELECT {parts}
   FROM reports h
   JOIN report_rows r ON r.report_id = h.id AND r.agency_id = h.agency_id AND r.year = ANY ($6::smallint[])
-  {tree if grouping.groups is not None else ""}
+  {_tree(7) if grouping.groups is not None else ""}
 {_COUNTED}   AND $4::text <= $4 AND $5::text <= $5 -- named here so that both have a type where no figure asks for them
  {group}
 """  # noqa: S608 - made of column numbers and fixed words
@@ -167,8 +195,7 @@ async def combined_rows(
         scope.years,
     ]
     if grouping.groups is not None:
-        eras, agencies, numbers = zip(*grouping.groups, strict=True) if grouping.groups else ((), (), ())
-        arguments += [grouping.eras, list(eras), list(agencies), list(numbers)]
+        arguments += _tree_arguments(grouping)
     async for row in connection.cursor(_statement(grouping, columns), *arguments, prefetch=_PREFETCH):
         yield row
 

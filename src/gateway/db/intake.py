@@ -15,16 +15,16 @@ import asyncpg
 import msgspec
 
 from gateway.db.base import Overtaken
+from gateway.db.related import KnownReport, LookUp, arguments, decoded, found_reports
 
 
 class KeyQuery(msgspec.Struct, frozen=True):
-    """What must be known about one push. ``previous_end`` is None where no rule looks back."""
+    """What must be known about one push, besides the reports that its rules look at."""
 
     agency: int
     form: int
     kind: str
     period: str
-    previous_end: date | None
     client: UUID
     route: str
     key: str | None
@@ -39,15 +39,7 @@ class KnownRevision(msgspec.Struct, frozen=True):
     status: str
     late: bool | None
     sha256: str
-
-
-class KnownPrevious(msgspec.Struct, frozen=True):
-    """A current report whose period ends the day before a push's starts, with its rows."""
-
-    n: int
-    period: str
-    version: int
-    rows: list[tuple[list[str], list[str | None], list[str | None] | None]]
+    returned_at: datetime | None
 
 
 class KnownKey(msgspec.Struct, frozen=True):
@@ -64,43 +56,38 @@ class Standing:
     at: datetime
     catalogue: int
     revisions: list[KnownRevision]
-    previous: list[KnownPrevious]
+    related: list[KnownReport]
     keys: list[KnownKey]
 
 
 # OFFSET 0 keeps each look-up a walk through its index for one push at a time: a plan made while the tables were
 # empty, and kept by the connection, would otherwise read them whole for ever after.
-_STANDING = """
+_STANDING = f"""
 WITH asked AS (
-    SELECT * FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::date[], $6::uuid[], $7::text[], $8::text[])
-        WITH ORDINALITY AS a(agency_id, form_id, kind, period, previous_end, client_id, route, key, n)
+    SELECT * FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[])
+        WITH ORDINALITY AS a(agency_id, form_id, kind, period, client_id, route, key, n)
 )
 SELECT
     clock_timestamp() AS at,
     (SELECT coalesce(max(revision), 0) FROM catalog_revisions) AS catalogue,
     (SELECT coalesce(json_agg(r.found), '[]')::text FROM asked a CROSS JOIN LATERAL (
         SELECT json_build_object('n', a.n, 'id', h.id, 'revision', h.revision, 'status', h.status,
-                                 'late', h.late, 'sha256', encode(h.sha256, 'hex')) AS found
+                                 'late', h.late, 'sha256', encode(h.sha256, 'hex'), 'returned_at',
+                                 CASE WHEN h.status = 'returned' THEN
+                                     (SELECT max(at) FROM report_events e
+                                       WHERE e.report_id = h.id AND e.event = 'returned') END) AS found
           FROM reports h
          WHERE h.agency_id = a.agency_id AND h.form_id = a.form_id AND h.kind = a.kind AND h.period = a.period
            AND h.revision IS NOT NULL OFFSET 0) r) AS revisions,
-    (SELECT coalesce(json_agg(json_build_object('n', a.n, 'period', p.period, 'version', p.form_version, 'rows',
-            (SELECT coalesce(json_agg(json_build_array(codes, figures::text[], texts) ORDER BY number), '[]')
-               FROM report_rows r
-              WHERE r.year = extract(year FROM p.period_end)::smallint
-                AND r.agency_id = p.agency_id AND r.report_id = p.id))), '[]')::text
-       FROM asked a CROSS JOIN LATERAL (
-        SELECT h.id, h.agency_id, h.period, h.period_end, h.form_version FROM reports h
-         WHERE h.agency_id = a.agency_id AND h.form_id = a.form_id AND h.kind = a.kind
-           AND h.period_end = a.previous_end AND h.status IN ('accepted', 'returned') OFFSET 0) p) AS previous,
+    {found_reports(8)} AS related,
     (SELECT coalesce(json_agg(k.found), '[]')::text FROM asked a CROSS JOIN LATERAL (
         SELECT json_build_object('n', a.n, 'fingerprint', encode(i.fingerprint, 'hex')) AS found
           FROM idempotency_keys i
          WHERE i.client_id = a.client_id AND i.route = a.route AND i.key = a.key OFFSET 0) k) AS keys
-"""
+"""  # noqa: S608 - fixed words
 
 
-async def read_standing(connection: Any, queries: Sequence[KeyQuery]) -> Standing:
+async def read_standing(connection: Any, queries: Sequence[KeyQuery], look_ups: Sequence[LookUp]) -> Standing:
     """Everything the pushes have to be judged by, in one statement and so in one snapshot."""
     row = await connection.fetchrow(
         _STANDING,
@@ -108,16 +95,16 @@ async def read_standing(connection: Any, queries: Sequence[KeyQuery]) -> Standin
         [each.form for each in queries],
         [each.kind for each in queries],
         [each.period for each in queries],
-        [each.previous_end for each in queries],
         [each.client for each in queries],
         [each.route for each in queries],
         [each.key for each in queries],
+        *arguments(look_ups),
     )
     return Standing(
         row["at"],
         row["catalogue"],
         msgspec.json.decode(row["revisions"], type=list[KnownRevision]),
-        msgspec.json.decode(row["previous"], type=list[KnownPrevious]),
+        decoded(row["related"]),
         msgspec.json.decode(row["keys"], type=list[KnownKey]),
     )
 
@@ -144,6 +131,7 @@ class NewReport:
     kind: str
     revision: int | None
     status: str
+    counted: bool
     nil: str | None
     corrects: UUID | None
     ends: UUID | None
@@ -160,6 +148,7 @@ class NewReport:
     codes: str | None
     figures: str | None
     texts: str | None
+    parts: Sequence[UUID] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +186,15 @@ WITH ended AS (
      WHERE cardinality($2::uuid[]) > 0 AND id = ANY ($2::uuid[]) AND status IN ('accepted', 'returned') RETURNING id
 ), heads AS (
     INSERT INTO reports (id, agency_id, form_id, form_version, period, period_start, period_end, kind, revision,
-        status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt)
+        status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt, counted)
     SELECT id, agency_id, form_id, form_version, period, period_start, period_end, kind, revision,
-        status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt
+        status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt, counted
       FROM unnest($3::uuid[], $4::int[], $5::int[], $6::smallint[], $7::text[], $8::date[], $9::date[], $10::text[],
              $11::int[], $12::text[], $13::text[], $14::uuid[], $15::text[], $16::uuid[], $17::timestamptz[],
-             $18::boolean[], $19::bytea[], $20::jsonb[], $21::jsonb[], $22::text[])
+             $18::boolean[], $19::bytea[], $20::jsonb[], $21::jsonb[], $22::text[], $45::boolean[])
         AS h(id, agency_id, form_id, form_version, period, period_start, period_end, kind, revision,
-             status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt)
+             status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt,
+             counted)
      WHERE (SELECT count(*) FROM ended) >= 0  -- the old revision ends before the new one becomes current
 ), bodies AS (
     INSERT INTO payloads (year, agency_id, report_id, media_type, body)
@@ -230,6 +220,8 @@ WITH ended AS (
     INSERT INTO deliveries (id, connector_id, report_id, event, reason, agency_id, form_id, period, kind)
     SELECT * FROM unnest($28::uuid[], $29::int[], $30::uuid[], $31::text[], $32::text[], $33::int[], $34::int[],
              $35::text[], $36::text[])
+), lineage AS (
+    INSERT INTO consolidation_parts (report_id, part_id) SELECT * FROM unnest($46::uuid[], $47::uuid[])
 ), answers AS (
     INSERT INTO idempotency_keys (client_id, route, key, fingerprint, status, location, media_type, body)
     SELECT * FROM unnest($37::uuid[], $38::text[], $39::text[], $40::bytea[], $41::smallint[], $42::text[],
@@ -297,6 +289,9 @@ async def store(
         [each.location for each in keys],
         [each.media_type for each in keys],
         [each.body for each in keys],
+        [each.counted for each in reports],
+        [each.id for each in reports for _ in each.parts],
+        [part for each in reports for part in each.parts],
     ]
     try:
         await connection.fetchrow(_STORE, *arguments)

@@ -23,6 +23,8 @@ reports = sa.Table(
     sa.Column("period_start", sa.Date, nullable=False),
     sa.Column("period_end", sa.Date, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
+    # Whether its figures are added up while it is accepted: of a consolidation only where its parts are not here.
+    sa.Column("counted", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("revision", sa.Integer),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("nil", sa.Text),
@@ -53,7 +55,12 @@ reports = sa.Table(
         unique=True,
         postgresql_where=sa.text("status in ('accepted', 'returned')"),
     ),
-    sa.Index("ix_reports_counted", "form_id", "period", postgresql_where=sa.text("status = 'accepted'")),
+    sa.Index(
+        "ix_reports_of_period",
+        "form_id",
+        "period",
+        postgresql_where=sa.text("status in ('accepted', 'returned')"),
+    ),
 )
 
 report_rows = sa.Table(
@@ -94,6 +101,14 @@ report_events = sa.Table(
     sa.Column("replaces", sa.Uuid),
     sa.CheckConstraint("event in ('accepted', 'corrected', 'returned', 'withdrawn')", name="event"),
     sa.Index(None, "report_id"),
+)
+
+consolidation_parts = sa.Table(
+    "consolidation_parts",
+    metadata,
+    sa.Column("report_id", sa.Uuid, primary_key=True),
+    sa.Column("part_id", sa.Uuid, primary_key=True),
+    sa.Index(None, "part_id"),
 )
 
 idempotency_keys = sa.Table(

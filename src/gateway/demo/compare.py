@@ -25,25 +25,25 @@ _GROUPINGS: Mapping[str, Callable[[Report, Row], str]] = {
 
 async def check_figures(stage: Stage) -> int:
     """Compare the total and every row by ministry and province, by level and by sector; how many were compared."""
-    show, quarter = stage.show, stage.quarters.current.code
-    show.step("Số liệu tổng hợp cả nước", f"National figures of {quarter}, counted twice")
+    show, period = stage.show, stage.periods.current.code
+    show.step("Số liệu tổng hợp cả nước", f"National figures of {period}, counted twice")
     compared = await _check_total(stage)
     found = {by: keyed((await stage.figures(by=by))["rows"], by) for by in _GROUPINGS}
     await _show_groups(stage, found["level"], found["sector"])
     for by, group in _GROUPINGS.items():
-        compared += _compare(stage, f"by={by}", found[by], stage.ledger.sums(quarter, group))
+        compared += note_differences(stage, f"by={by}", found[by], stage.ledger.sums(period, group))
     if not stage.faults:
-        reports = number(stage.ledger.reports(quarter))
+        reports = number(stage.ledger.reports(period))
         show.done(f"{number(compared)} figures compared, from {reports} reports: every one is the same.")
     return compared
 
 
 async def _check_total(stage: Stage) -> int:
-    quarter = stage.quarters.current.code
+    period = stage.periods.current.code
     answer = await stage.figures()
-    counted, owed = answer["reports"], stage.ledger.reports(quarter)
+    counted, owed = answer["reports"], stage.ledger.reports(period)
     stage.require(counted == owed, f"{counted} reports are counted, not {owed}")
-    gateway, here = keyed(answer["rows"]), stage.ledger.sums(quarter)
+    gateway, here = keyed(answer["rows"]), stage.ledger.sums(period)
     stage.show.table(
         ("Cả nước · the whole country", "#gateway", "#counted here", "#difference"),
         [
@@ -51,7 +51,7 @@ async def _check_total(stage: Stage) -> int:
             for name, title in INDICATORS.items()
         ],
     )
-    return _compare(stage, "total", gateway, here)
+    return note_differences(stage, "total", gateway, here)
 
 
 async def _show_groups(stage: Stage, levels: Mapping[str, Figures], sectors: Mapping[str, Figures]) -> None:
@@ -83,7 +83,8 @@ def _share(part: int, whole: int, decimals: int) -> str:
     return f"{part / whole:.{decimals}%}" if whole else "–"
 
 
-def _compare(stage: Stage, what: str, found: Mapping[str, Figures], expected: Mapping[str, Figures]) -> int:
+def note_differences(stage: Stage, what: str, found: Mapping[str, Figures], expected: Mapping[str, Figures]) -> int:
+    """Every figure that is not the one counted here is a fault; how many were compared."""
     for each in differences(expected, found):
         place = " ".join(filter(None, (what, each.place, each.indicator)))
         stage.fault(f"{place}: {number(each.actual)}, not {number(each.expected)}")

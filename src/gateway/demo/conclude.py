@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.demo.figures import CAPITAL, FORM, a_row
-from gateway.demo.quarters import Quarters
+from gateway.demo.periods import Periods
 from gateway.demo.remote import Account
 from gateway.demo.show import Show, number
 from gateway.demo.start import Addresses
@@ -20,7 +20,7 @@ _LISTED = 20
 class Outcome:
     """What the demonstration came to; rates are per second."""
 
-    quarters: Quarters
+    periods: Periods
     reports: int
     report_rate: float
     deliveries: int
@@ -67,10 +67,10 @@ def tell_what_to_open(show: Show, outcome: Outcome, account: Account, addresses:
     show.say("", "A report of your own, with a total that is off by one: change 2401 to 2400 and it is taken.", "")
     show.exactly(
         f"curl -s -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' "
-        f"-d {shlex.quote(_report(outcome.quarters.earlier.code))} {addresses.api}/v1/reports"
+        f"-d {shlex.quote(_report(outcome.periods.earlier.code))} {addresses.api}/v1/reports"
     )
     show.say("", "It is in the figures at once, and soon in the sandbox:", "")
-    query = f"form={FORM}&period={outcome.quarters.earlier.code}&under={CAPITAL}&by=agency"
+    query = f"form={FORM}&period={outcome.periods.earlier.code}&under={CAPITAL}&by=agency"
     show.exactly(f"curl -s -H \"Authorization: Bearer $TOKEN\" '{addresses.api}/v1/aggregates?{query}'")
     show.exactly(f"curl -s '{addresses.sandbox}/received?limit=1'")
     show.say("", "[bold]Serving until Ctrl-C.[/]")

@@ -63,11 +63,13 @@ def _compare(stage: Stage, deliveries: Sequence[Mapping[str, Any]], arrivals: Se
     again = sum(each["count"] - 1 for each in arrivals)
     tries = Counter(each["attempts"] for each in deliveries)
     returned = sum(event == "returned" for _, event in owed)
+    consolidations = sum((each["kind"], each["state"]) == ("consolidation", "delivered") for each in deliveries)
     show.facts(
         {
             "Accepted here": number(len(owed) - returned),
             "Returned here": number(returned),
             "Arrived at the national system, each counted once": number(len(came)),
+            "… consolidations among them": number(consolidations),
             "Lost": number(len(lost)),
             "Arrived though never accepted": number(len(strange)),
             "Arrived with another hash than the receipt's": number(len(changed)),
@@ -82,16 +84,18 @@ def _compare(stage: Stage, deliveries: Sequence[Mapping[str, Any]], arrivals: Se
     stage.require(again >= STALLED, f"only {again} arrived again: the kill came to nothing")
     retries = sum((made - 1) * count for made, count in tries.items())
     stage.require(retries >= DROPPED + STALLED, f"only {retries} attempts were repeated: the troubles came to nothing")
-    _require_order(stage, arrivals)
+    _require_order(stage, arrivals, {each["report"]: (each["form"], each["kind"]) for each in deliveries})
     if not (lost or strange or changed):
         show.done("An outage and a kill -9 later: nothing lost, nothing doubled, every revision in order.")
 
 
-def _require_order(stage: Stage, newest_first: Sequence[Mapping[str, Any]]) -> None:
-    """Of one report's revisions, the later arrives later."""
-    last: dict[tuple[str, str], int] = {}
+def _require_order(
+    stage: Stage, newest_first: Sequence[Mapping[str, Any]], kinds: Mapping[str, tuple[str, str]]
+) -> None:
+    """Of one report's revisions, the later arrives later; ``kinds`` has the form and kind of each by its id."""
+    last: dict[tuple[str, ...], int] = {}
     for each in reversed(newest_first):
         if each["event"] == "accepted":
-            key = (each["agency"], each["period"])
+            key = (each["agency"], each["period"], *kinds.get(each["id"], ()))
             stage.require(each["revision"] > last.get(key, 0), f"revisions of {key} arrived out of order")
             last[key] = each["revision"]

@@ -9,8 +9,10 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from gateway.catalog import AgencyDocument, bundled_agencies
+from gateway.demo.periods import Period
 
 FORM = "TTHC_06A"
 CAPITAL = "H26"
@@ -32,7 +34,7 @@ _COMMUNE = {
     "CULTURE": 14,
     "ENVIRONMENT": 10,
 }
-"""What a commune handles, most common first: typical dossiers in a quarter."""
+"""What a commune handles, most common first: typical dossiers in a quarter; a year has four."""
 _FEWEST_SECTORS = 5
 
 _DEPARTMENTS: Mapping[str, Mapping[str, int]] = {
@@ -105,6 +107,14 @@ class Report:
         return json.dumps(document | more, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+class Owing(NamedTuple):
+    """An agency that owes a report."""
+
+    name: str
+    top: str
+    """The ministry or province at the head of its branch."""
+
+
 def a_row(
     sector: str, *, online: int, offline: int, carried: int, late: int, early: int, pending: int, overdue: int
 ) -> Row:
@@ -129,20 +139,29 @@ def a_row(
     )
 
 
-def country(period: str, day: date, provinces: int) -> list[list[Report]]:
-    """A report of every agency that exists on a day: a list for each province, Ha Noi first, then the ministries.
+def country(period: Period, provinces: int) -> list[list[Report]]:
+    """A report of every agency in force at the cut-off: a list for each province, Ha Noi first, then the ministries.
 
     Only so many provinces are taken.
     """
     branches: dict[str, list[Report]] = {"": []}
     for agency in bundled_agencies():
-        if _exists(agency, day) and agency["code"] != LAND_DEPARTMENT:
+        if _exists(agency, period.cutoff) and agency["code"] != LAND_DEPARTMENT:
             report = _report(agency, period)
             if report is not None:
                 branches.setdefault("" if agency["level"] == "ministry" else report.top, []).append(report)
     ministries = branches.pop("")
     chosen = sorted(branches, key=lambda code: (code != CAPITAL, code))[:provinces]
     return [*(branches[code] for code in chosen), ministries]
+
+
+def owing(day: date) -> dict[str, Owing]:
+    """Every agency in force on a day, by code: by the form's regime, each owes a report."""
+    return {
+        each["code"]: Owing(each["name"], each["parent"] or each["code"])
+        for each in bundled_agencies()
+        if _exists(each, day)
+    }
 
 
 def land_department(period: str, *rows: Row) -> Report:
@@ -155,14 +174,14 @@ def _exists(agency: AgencyDocument, day: date) -> bool:
     return (first is None or first <= day.isoformat()) and (last is None or day.isoformat() <= last)
 
 
-def _report(agency: AgencyDocument, period: str) -> Report | None:
+def _report(agency: AgencyDocument, period: Period) -> Report | None:
     """The report of an agency; None for a ministry that handles no procedures itself."""
     code, level = agency["code"], agency["level"]
     if level == "ministry" and code not in _MINISTRIES:
         return None
     dice = random.Random(code)  # noqa: S311 - repeatable figures, not secrets
-    rows = [_drawn(dice, sector, typical) for sector, typical in _work(agency, dice)]
-    return Report(code, agency["name"], level, agency["parent"] or code, period, rows)
+    rows = [_drawn(dice, sector, typical * period.quarters) for sector, typical in _work(agency, dice)]
+    return Report(code, agency["name"], level, agency["parent"] or code, period.code, rows)
 
 
 def _work(agency: AgencyDocument, dice: random.Random) -> Iterator[tuple[str, float]]:

@@ -48,9 +48,13 @@ class Ledger:
         """Count nothing for a report's agency and period."""
         del self._counted[report.period, report.agency]
 
-    def reports(self, period: str) -> int:
-        """How many reports count."""
-        return sum(counted == period for counted, _ in self._counted)
+    def reports(self, period: str, top: str | None = None) -> int:
+        """How many reports count; of one branch, or of the country."""
+        return sum(each.period == period and top in {None, each.top} for each in self._counted.values())
+
+    def agencies(self, period: str) -> set[str]:
+        """Whose reports count."""
+        return {agency for counted, agency in self._counted if counted == period}
 
     def sums(
         self, period: str, by: Callable[[Report, Row], str] = lambda report, row: "", top: str | None = None

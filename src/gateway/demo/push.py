@@ -1,4 +1,4 @@
-"""The quarter of the whole country is pushed, while the upstream fails and the worker is killed."""
+"""The period of the whole country is pushed, while the upstream fails and the worker is killed."""
 
 import asyncio
 import json
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from gateway.demo.errors import DemoError
 from gateway.demo.figures import Report
+from gateway.demo.periods import REGIME, TOP
 from gateway.demo.remote import expect
 from gateway.demo.show import number
 from gateway.demo.stage import Stage
@@ -16,6 +17,9 @@ from gateway.domain.calendar import civil_date
 
 DROPPED, STALLED = 40, 8
 _PATIENCE = 60.0
+_SHOWN = 2
+Warnings = Counter[tuple[str, str]]
+"""How many reports have a finding, by its rule and message."""
 _LEVELS = {
     "ministry": "Bộ, cơ quan ngang bộ · ministries",
     "province": "Ủy ban nhân dân cấp tỉnh · provinces",
@@ -24,24 +28,26 @@ _LEVELS = {
 }
 
 
-def tell_quarter(stage: Stage) -> None:
-    """Which quarter is played, and why."""
-    (current, earlier), show = stage.quarters, stage.show
-    show.step("Báo cáo quý của cả nước", f"The country reports for {current.code}")
-    cutoff = "is still ahead" if civil_date(datetime.now(UTC)) <= current.end else "has passed"
-    show.say(
-        f"Form II.06a/VPCP/KSTT, data from {current.start:%d/%m/%Y} to {current.end:%d/%m/%Y}, due on "
-        f"{current.deadline:%d/%m/%Y}. Why this quarter: today decides what is late, and {earlier.code} was due on "
-        f"{earlier.deadline:%d/%m/%Y}. So the demo plays the quarter whose deadline comes next (its cut-off {cutoff}). "
+def tell_period(stage: Stage) -> None:
+    """Which period is played, and why."""
+    current, earlier, _ = stage.periods
+    stage.show.step("Kỳ báo cáo của cả nước", f"The country reports for {current.code}")
+    cutoff = "is still ahead" if civil_date(datetime.now(UTC)) <= current.cutoff else "has passed"
+    due = ", ".join(f"{level} {day:%d/%m}" for level, day in current.deadlines.items())
+    stage.show.say(
+        f"Form II.06a/VPCP/KSTT, by regime {REGIME}: every agency reports Q1, Q2, Q3 and the year. Why {current.code}: "
+        f"today decides what is late; {earlier.code} was due on {earlier.deadlines[TOP]:%d/%m/%Y}, and the deadline "
+        f"that comes next is {current.deadlines[TOP]:%d/%m/%Y} (by level: {due}). Its data run from "
+        f"{current.start:%d/%m/%Y} to {current.cutoff:%d/%m/%Y}; that cut-off {cutoff}. "
         "The agencies are the country's; their figures are invented, the same in each run."
     )
 
 
-async def push_quarter(stage: Stage, batches: Sequence[Sequence[Report]]) -> float:
+async def push_country(stage: Stage, batches: Sequence[Sequence[Report]]) -> float:
     """Push a batch for each province and one for the ministries; reports taken in a second."""
     total = sum(map(len, batches))
     outage_at, death_at = len(batches) // 3, 2 * len(batches) // 3
-    done, seconds, warnings = 0, 0.0, Counter[str]()
+    done, seconds, warnings = 0, 0.0, Warnings()
     with stage.show.bar("Pushing", total) as bar:
         for place, batch in enumerate(batches):
             if place == outage_at:
@@ -63,8 +69,8 @@ async def push_quarter(stage: Stage, batches: Sequence[Sequence[Report]]) -> flo
     return total / seconds
 
 
-async def _push(stage: Stage, batch: Sequence[Report]) -> Counter[str]:
-    """Push one batch, of which every report must be taken; the rules of its findings."""
+async def _push(stage: Stage, batch: Sequence[Report]) -> Warnings:
+    """Push one batch, of which every report must be taken."""
     answer = await expect(
         200,
         stage.local_systems.post(
@@ -76,19 +82,20 @@ async def _push(stage: Stage, batch: Sequence[Report]) -> Counter[str]:
     lines = [json.loads(line) for line in answer.text.splitlines()]
     if len(lines) != len(batch):
         raise DemoError(f"a batch of {len(batch)} reports was answered by {len(lines)} lines.")
-    warnings = Counter[str]()
+    warnings = Warnings()
     for report, line in zip(batch, lines, strict=True):
         if line["status"] != "accepted":
             raise DemoError(f"the report of {report.agency} was not accepted: {json.dumps(line, ensure_ascii=False)}")
-        deadline = stage.quarters.current.deadline
-        is_late = deadline is not None and civil_date(datetime.fromisoformat(line["received_at"])) > deadline
+        is_late = stage.periods.current.is_late(report.level, datetime.fromisoformat(line["received_at"]))
         stage.require(line["late"] == is_late, f"{report.agency}: late is {line['late']}, not {is_late}")
         stage.accept(report, line)
-        warnings.update({finding["rule"] for finding in line["findings"]})
+        if is_late:
+            stage.late.add(report.agency)
+        warnings.update({(finding["rule"], finding["message"]) for finding in line["findings"]})
     return warnings
 
 
-def _tell(stage: Stage, reports: Sequence[Report], rate: float, warnings: Counter[str]) -> None:
+def _tell(stage: Stage, reports: Sequence[Report], rate: float, warnings: Warnings) -> None:
     rows = []
     for level, title in _LEVELS.items():
         found = [report for report in reports if report.level == level]
@@ -99,11 +106,13 @@ def _tell(stage: Stage, reports: Sequence[Report], rate: float, warnings: Counte
     stage.show.done(
         f"{number(len(reports))} reports accepted, all rules checked, each with a signed receipt: {rate:,.0f} a second."
     )
-    if warnings["R6"]:
-        stage.show.say(
-            f"{number(warnings['R6'])} of them carry a warning by rule R6: the gateway has no earlier quarter yet to "
-            "compare “carried over” with. A warning is kept with the report and refuses nothing."
-        )
+    if warnings:
+        stage.show.say("Warnings are kept with a report and refuse nothing:")
+        for (_, message), count in warnings.most_common(_SHOWN):
+            stage.show.say(f"  {number(count)} × {message}")
+        if len(warnings) > _SHOWN:
+            rules = {rule for rule, _ in warnings}
+            stage.show.say(f"  … {len(warnings) - _SHOWN} more of the kind; rules: {', '.join(sorted(rules))}")
 
 
 async def _misbehave(stage: Stage, mode: str, count: int) -> None:

@@ -9,16 +9,19 @@ from rich.console import Console
 
 from gateway.db.engine import database
 from gateway.demo.compare import check_figures
+from gateway.demo.complete import check_completeness
 from gateway.demo.conclude import Outcome, conclude, tell_what_to_open
+from gateway.demo.consolidate import tell_consolidation, tell_refresh
 from gateway.demo.deliver import check_deliveries
 from gateway.demo.figures import CAPITAL, country
 from gateway.demo.place import fresh
 from gateway.demo.processes import Processes, free_port
-from gateway.demo.push import push_quarter, tell_quarter
+from gateway.demo.push import push_country, tell_period
 from gateway.demo.show import Show
 from gateway.demo.stage import Stage
 from gateway.demo.start import Addresses, staged, start
 from gateway.demo.tell import tell_correction, tell_duplicate, tell_late, tell_receipt, tell_return, tell_wrong
+from gateway.demo.unlock import tell_locked
 from gateway.settings import Settings
 
 PROVINCES = 34
@@ -56,20 +59,23 @@ def _end_cleanly_on_sigterm() -> None:
 
 async def _perform(stage: Stage, provinces: int) -> Outcome:
     """The story, step by step."""
-    quarter = stage.quarters.current
-    batches = country(quarter.code, quarter.end, provinces)
-    tell_quarter(stage)
-    rate = await push_quarter(stage, batches)
+    batches = country(stage.periods.current, provinces)
+    tell_period(stage)
+    rate = await push_country(stage, batches)
     communes = [report for report in batches[0] if report.level == "commune"]
+    await check_completeness(stage)
     await tell_late(stage)
+    await tell_locked(stage)
     await tell_receipt(stage, *await tell_wrong(stage))
     await tell_duplicate(stage, communes[0])
-    await tell_correction(stage, communes[1])
-    await tell_return(stage, communes[2])
+    await tell_return(stage, communes[1])
+    consolidation = await tell_consolidation(stage)
+    await tell_correction(stage, communes[2])
+    await tell_refresh(stage, consolidation, communes[2])
     delivery_rate = await check_deliveries(stage)
     compared = await check_figures(stage)
     reports = sum(map(len, batches))
-    return Outcome(stage.quarters, reports, rate, len(stage.owed), delivery_rate, compared, stage.faults)
+    return Outcome(stage.periods, reports, rate, len(stage.owed), delivery_rate, compared, stage.faults)
 
 
 async def _serve(processes: Processes) -> None:

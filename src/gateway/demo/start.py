@@ -11,11 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.access.accounts import create_client
 from gateway.access.scopes import Scope
 from gateway.demo.figures import CAPITAL
+from gateway.demo.periods import periods_at
 from gateway.demo.processes import Processes
-from gateway.demo.quarters import quarters_at
 from gateway.demo.remote import Account, answering, connection, expect, signed_in
 from gateway.demo.show import Show
 from gateway.demo.stage import Stage
+from gateway.domain.calendar import civil_date
 from gateway.serve import prepare
 from gateway.settings import Settings
 
@@ -62,7 +63,7 @@ async def start(
     """Prepare the database, start every process on it, and give the accounts by name."""
     show.step("Khởi động", "Everything starts")
     await prepare(engine, own)
-    show.done(f"PostgreSQL 18, migrated, with the bundled forms, code lists and agencies, in {own.data_dir}")
+    show.done(f"PostgreSQL 18, migrated, with the bundled forms, code lists, agencies and regimes, in {own.data_dir}")
     pids = {
         "api": await processes.start("api", "serve", "--no-worker"),
         "worker": await processes.start("worker", "worker"),
@@ -115,12 +116,12 @@ async def staged(
             await stack.enter_async_context(signed_in(addresses.api, accounts[name])) for name in names
         ]
         sandbox = await stack.enter_async_context(connection(addresses.sandbox))
-        quarters = quarters_at(datetime.now(UTC))
-        stage = Stage(own.data_dir, show, processes, quarters, local, hanoi, national, operator, sandbox)
+        periods = await periods_at(national, civil_date(datetime.now(UTC)))
+        stage = Stage(own.data_dir, show, processes, periods, local, hanoi, national, operator, sandbox)
         document = {
             "kind": "http_json",
             "url": f"{addresses.sandbox}/reports",
-            "what": "own",
+            "what": "all",
             "concurrency": 16,
             "allow_private_addresses": True,
         }

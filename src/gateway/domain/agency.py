@@ -4,9 +4,10 @@ Codes follow Decision 20/2020/QĐ-TTg; legacy codes follow QCVN 102:2016/BTTTT, 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Annotated
@@ -100,6 +101,32 @@ class Hierarchy:
         return step
 
 
+@dataclass(frozen=True, eq=False)
+class Organisation:
+    """What figures are put together by: whom each agency counts as, and the tree of those on a day.
+
+    ``successors`` holds the agencies that count as another; everyone else counts as itself and is in the tree.
+    """
+
+    day: date
+    tree: Hierarchy
+    successors: Mapping[str, str]
+
+    def counts_as(self, code: str) -> str:
+        """Whom an agency counts as."""
+        return self.successors.get(code, code)
+
+    def branches(self, under: str | None) -> Mapping[str, str]:
+        """For every agency of a subtree, the child of ``under`` it counts in or as; ``under`` itself for its own."""
+        if under is None:
+            found = {code: self.tree.branch_of(code, None) for code in self.tree.parents}
+        else:
+            codes = self.tree.subtree(under)
+            found = {code: code if code == under else self.tree.branch_of(code, under) for code in codes}
+        merged = {code: found[heir] for code, heir in self.successors.items() if heir in found}
+        return found | merged
+
+
 class Agencies:
     """Every agency with all its versions, as known at one catalogue revision. ``ids`` are storage keys."""
 
@@ -113,7 +140,9 @@ class Agencies:
             each.sort(key=lambda version: version.valid_from or date.min)
         self.on = lru_cache(maxsize=256)(self._on)
         self.placed = lru_cache(maxsize=256)(self._placed)
-        self.branches = lru_cache(maxsize=256)(self._branches)
+        self.as_reported = lru_cache(maxsize=256)(self._as_reported)
+        self.reorganised = lru_cache(maxsize=256)(self._reorganised)
+        self.branches = lru_cache(maxsize=256)(Organisation.branches)
 
     def __contains__(self, code: str) -> bool:
         return code in self.versions
@@ -144,6 +173,31 @@ class Agencies:
         past = [each for each in self.versions[code] if each.valid_to is not None and each.valid_to < day]
         return past[-1] if past and self.at(code, day) is None else None
 
+    def successor(self, code: str, day: date) -> str | None:
+        """The agency that one closed before a day was merged into; None for one that was not, or not closed."""
+        closed = self.closed_before(code, day)
+        return closed.successor if closed is not None else None
+
+    def counts_as(self, code: str, day: date) -> str:
+        """Who an agency is on a day: itself, or once it is closed its successor, from one to the next.
+
+        Successors that lead round to where they have been lead nowhere: the agency stays itself.
+        """
+        path = [code]
+        while (heir := self.successor(path[-1], day)) is not None:
+            if heir in path:
+                return code
+            path.append(heir)
+        return path[-1]
+
+    def last_change(self, day: date) -> date:
+        """The newest day up to this one from which an agency began, changed or was closed; ``date.min`` where none was.
+
+        From it to this one the organisation is the same.
+        """
+        place = bisect_right(self._changes, day)
+        return self._changes[place - 1] if place else date.min
+
     def _on(self, day: date) -> Hierarchy:
         valid = {code: self.at(code, day) for code in self.versions}
         return Hierarchy({code: version.parent for code, version in valid.items() if version})
@@ -155,12 +209,40 @@ class Agencies:
         """
         return Hierarchy({code: self.nearest(code, day).parent for code in self.versions})
 
-    def _branches(self, day: date, under: str | None) -> Mapping[str, str]:
-        """For every agency of a subtree, the child of ``under`` it stands in or is; ``under`` itself for its own."""
-        hierarchy = self.placed(day)
-        if under is None:
-            return {code: hierarchy.branch_of(code, None) for code in hierarchy.parents}
-        return {code: code if code == under else hierarchy.branch_of(code, under) for code in hierarchy.subtree(under)}
+    def _as_reported(self, day: date) -> Organisation:
+        """Everyone as itself, where it stood on a day."""
+        return Organisation(day, self.placed(day), {})
+
+    def _reorganised(self, day: date) -> Organisation:
+        """Everyone as who it is on a day, under its parent of that day as who that is.
+
+        Where a parent was merged into an agency below it, what it held stands under the next parent above.
+        """
+        who = {code: self.counts_as(code, day) for code in self.versions}
+
+        def has_new_parent(code: str) -> bool:
+            parent = self.placed(day).parents[code]
+            return parent is not None and who[parent] != parent
+
+        parents: dict[str, str | None] = {}
+        tree = Hierarchy(parents)
+        for code in sorted(set(who.values()), key=lambda code: (has_new_parent(code), code)):
+            above = (who[each] for each in self._above(code, day))
+            parents[code] = next((each for each in above if not tree.covers(code, each)), None)
+        return Organisation(day, tree, {code: heir for code, heir in who.items() if heir != code})
+
+    def _above(self, code: str, day: date) -> Iterator[str]:
+        """The parent of an agency as placed on a day, that one's parent, and so on."""
+        step = self.placed(day).parents[code]
+        while step is not None:
+            yield step
+            step = self.placed(day).parents[step]
+
+    @cached_property
+    def _changes(self) -> list[date]:
+        versions = [each for all_ in self.versions.values() for each in all_]
+        begun = {each.valid_from for each in versions if each.valid_from is not None}
+        return sorted(begun | set(_days_after_end(versions)))
 
     @cached_property
     def _aliases(self) -> Mapping[str, str]:
@@ -170,6 +252,12 @@ class Agencies:
             for each in all_
             for alias in each.aliases
         }
+
+
+def _days_after_end(versions: Iterable[Agency]) -> Iterator[date]:
+    for each in versions:
+        if each.valid_to is not None and each.valid_to < date.max:
+            yield each.valid_to + timedelta(days=1)
 
 
 def agency_faults(versions: Mapping[str, list[Agency]], changed: Iterable[str] | None = None) -> list[tuple[str, str]]:
@@ -190,13 +278,16 @@ def agency_faults(versions: Mapping[str, list[Agency]], changed: Iterable[str] |
                 if alias != code and alias in versions:
                     found.append((code, f"alias {alias} is the code of another agency"))
     if not found:
-        found.extend(_cycles(versions, versions if changed is None else changed))
+        everyone = Agencies([each for all_ in versions.values() for each in all_], {})
+        looked_at = list(versions if changed is None else changed)
+        found.extend(_ancestor_cycles(everyone, looked_at))
+        found.extend(_successor_cycles(everyone, looked_at))
     return found
 
 
-def _cycles(versions: Mapping[str, list[Agency]], changed: Iterable[str]) -> Iterable[tuple[str, str]]:
+def _ancestor_cycles(everyone: Agencies, changed: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Changed agencies that are their own ancestor on some day, those not in force under their nearest parent."""
-    everyone = Agencies([each for all_ in versions.values() for each in all_], {})
+    versions = everyone.versions
     days = sorted({each.valid_from or date.min for all_ in versions.values() for each in all_})
     for code in changed:
         for day in days:
@@ -205,4 +296,18 @@ def _cycles(versions: Mapping[str, list[Agency]], changed: Iterable[str]) -> Ite
                 path.append(parent)
             if parent == code:
                 yield code, f"is its own ancestor on {day}"
+                return
+
+
+def _successor_cycles(everyone: Agencies, changed: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Changed agencies that are their own successor on some day, once all on the way there are closed."""
+    merged = [each for all_ in everyone.versions.values() for each in all_ if each.successor is not None]
+    days = sorted(set(_days_after_end(merged)))
+    for code in changed:
+        for day in days:
+            path = [code]
+            while (heir := everyone.successor(path[-1], day)) is not None and heir not in path:
+                path.append(heir)
+            if heir == code:
+                yield code, f"is its own successor on {day}"
                 return

@@ -6,16 +6,20 @@ from datetime import date
 from functools import cached_property
 
 from gateway.domain.agency import Agencies
+from gateway.domain.calendar import CalendarYear
 from gateway.domain.codelist import CodeList
 from gateway.domain.form import Form
+from gateway.domain.obligation import Extension, Obligations
+from gateway.domain.regime import Regime
 from gateway.domain.upstream import Upstream
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Forms, code lists, agencies and connectors at catalogue revision ``revision``.
+    """Forms, code lists, agencies, regimes and connectors at catalogue revision ``revision``.
 
-    ``forms`` holds all versions of a form, oldest first; ``form_ids`` are storage keys.
+    ``forms`` holds all versions of a form, oldest first; ``form_ids`` are storage keys;
+    ``obligations`` is what follows from regimes, agencies, ``calendars`` (by year) and ``extensions``.
     """
 
     revision: int
@@ -23,6 +27,9 @@ class Catalogue:
     form_ids: Mapping[str, int]
     codelists: Mapping[str, CodeList]
     agencies: Agencies
+    calendars: Mapping[int, CalendarYear]
+    extensions: Sequence[Extension]
+    obligations: Obligations
     upstreams: Sequence[Upstream]
 
     def form_on(self, code: str, day: date) -> Form | None:
@@ -32,6 +39,11 @@ class Catalogue:
 
     def form_version(self, code: str, version: int) -> Form | None:
         return next((form for form in self.forms.get(code, ()) if form.version == version), None)
+
+    @property
+    def regimes(self) -> Mapping[str, Sequence[Regime]]:
+        """All versions of each regime, oldest first."""
+        return self.obligations.regimes
 
     @cached_property
     def form_codes(self) -> Mapping[int, str]:

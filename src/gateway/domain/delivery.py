@@ -1,4 +1,4 @@
-"""A delivery: one report on its way to one connector, what an attempt can end in, and when to try again."""
+"""A delivery: one event on its way to one connector, what an attempt can end in, and when to try again."""
 
 import re
 from collections.abc import Sequence
@@ -27,11 +27,17 @@ class DeliveryState(StrEnum):
 
 
 class Event(StrEnum):
-    """What the upstream is told about a report."""
+    """What the upstream is told: what became of a report, or that an obligation falls due or is overdue."""
 
     accepted = "accepted"
     returned = "returned"
     withdrawn = "withdrawn"
+    due = "due"
+    overdue = "overdue"
+
+
+REMINDERS = frozenset({Event.due, Event.overdue})
+"""Events of an obligation; all others are of a report."""
 
 
 class OutcomeClass(StrEnum):

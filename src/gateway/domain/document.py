@@ -24,6 +24,11 @@ def choice(enumeration: type[StrEnum]) -> BeforeValidator:
     return BeforeValidator(choose, json_schema_input_type=enumeration)
 
 
+def refusal(vi: str, en: str) -> PydanticCustomError:
+    """What a model's own check raises: a sentence without its full stop, in both languages."""
+    return PydanticCustomError("refusal", "{en}", {"vi": vi, "en": en})
+
+
 def _iso_date(value: object) -> object:
     return date.fromisoformat(value) if isinstance(value, str) and len(value) == 10 else value
 
@@ -96,6 +101,7 @@ _SENTENCES = {
     "uuid_type": Text("Phải là UUID.", "Must be a UUID."),
     "is_instance_of": Text("Sai kiểu giá trị.", "Wrong kind of value."),
     "period": Text("{vi}", "{en}"),
+    "refusal": Text("{vi}.", "{en}."),
     "choice": Text("Phải là một trong: {choices}.", "Must be one of: {choices}."),
     "literal_error": Text("Phải là một trong: {expected}.", "Must be one of: {expected}."),
     "string_too_short": Text("Phải có ít nhất {min_length} ký tự.", "Must have at least {min_length} characters."),

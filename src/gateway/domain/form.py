@@ -23,6 +23,7 @@ from typing_extensions import TypedDict
 
 from gateway.domain.document import Document, Title, Valid, choice
 from gateway.domain.period import Frequency
+from gateway.domain.rule_syntax import CODE
 from gateway.domain.rules import (
     RESERVED,
     Check,
@@ -34,10 +35,13 @@ from gateway.domain.rules import (
     compile_formula,
 )
 
-FORM_CODE = r"^[A-Z][A-Z0-9_]{1,49}$"
+FORM_CODE = f"^{CODE}$"
 COLUMN_ID = r"^[a-z][a-z0-9_]{0,48}$"
 RESULT_COLUMNS = frozenset({"agency", "period", "level", "own"})
 """Columns of an aggregate, which no breakdown or indicator may be called."""
+
+TIMES_WITHIN = 12
+"""How often a rule about the reports within a period is read for each row: for the months of a year."""
 
 MAX_WHOLE_DIGITS, MAX_DECIMALS = 30, 10
 LARGEST = 10**MAX_WHOLE_DIGITS - 1
@@ -189,12 +193,12 @@ def rule_faults(document: Mapping[str, Any]) -> Iterator[Fault]:
             indicators.append(Indicator.model_validate(part))
         except ValidationError:
             return  # a rule that names this one would be blamed for nothing
-    columns = _columns(indicators)
+    columns, code = _columns(indicators), document.get("code")
     for index, rule in enumerate(_parts(document, "rules")):
         check = rule.get("check")
         if isinstance(check, str):
             try:
-                compile_check(check, columns)
+                compile_check(check, columns, code if isinstance(code, str) else None)
             except RuleError as error:
                 yield ("rules", index, "check"), str(error)
 
@@ -243,7 +247,7 @@ class Form:
         self.rules: list[CompiledRule] = []
         for index, rule in enumerate(document.rules):
             try:
-                self.rules.append(CompiledRule(rule, compile_check(rule.check, self.columns)))
+                self.rules.append(CompiledRule(rule, compile_check(rule.check, self.columns, self.code)))
             except RuleError as error:
                 found.append((("rules", index, "check"), str(error)))
         self.formulas: dict[str, Formula] = {}
@@ -261,7 +265,7 @@ class Form:
         except RuleError as error:
             yield place, str(error)
             return
-        if formula.uses_previous or not formula.row_level:
+        if formula.reads_other_reports or not formula.row_level:
             yield place, "a formula reads figures of its own row only"
         derived = {
             other.id
@@ -331,12 +335,33 @@ class Form:
 
     @cached_property
     def weight(self) -> int:
-        """How much judging one row takes: the length of all rules, in characters."""
-        return sum(len(rule.check.text) for rule in self.rules)
+        """How much judging one row takes: the length of all rules, in characters, as often as each is read."""
+        times = {True: TIMES_WITHIN, False: 1}
+        return sum(len(rule.check.text) * times[rule.check.uses_within] for rule in self.rules)
 
     @cached_property
     def uses_previous(self) -> bool:
         return any(rule.check.uses_previous for rule in self.rules)
+
+    @cached_property
+    def uses_within(self) -> bool:
+        """Whether a rule looks at the reports whose periods lie within this one's."""
+        return any(rule.check.uses_within for rule in self.rules)
+
+    @cached_property
+    def forms_read(self) -> frozenset[str]:
+        """Codes of the other forms that rules look at."""
+        return frozenset().union(*(rule.check.forms_read for rule in self.rules))
+
+    @cached_property
+    def forms_read_by_row(self) -> frozenset[str]:
+        """Those of which rules read the same row, and which need the same breakdowns in the same order."""
+        return frozenset().union(*(rule.check.forms_read_by_row for rule in self.rules))
+
+    @cached_property
+    def references(self) -> frozenset[tuple[str, str]]:
+        """Indicators of other forms that rules look at, each with the code of its form."""
+        return frozenset().union(*(rule.check.references for rule in self.rules))
 
 
 def _kind(indicator: Indicator) -> Kind:

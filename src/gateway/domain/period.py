@@ -1,31 +1,30 @@
-"""Reporting periods: their codes, the days they cover, and when a report is late.
+"""Reporting periods: their codes and the days they cover.
 
 A period of months does not follow the calendar. Decree 09/2019/ND-CP article 12 closes the data on the 14th
 of the period's last month and opens the next period on the 15th, so the first quarter runs from 15 December
-to 14 March; article 13 sets the deadline to the 25th of the last month. Other regimes cut on other days:
-`PeriodRule`.
+to 14 March. Other regimes cut on other days: `PeriodRule`. When a report is due is for its regime to say.
 
     2026                 the year                      2026-07             July
-    2026-S1, -S2         a half of the year            2026-W30            an ISO week, Monday to Sunday
+    2026-S1, -S2         a half of the year            2026-W30            a week, by the ISO 8601 calendar
     2026-Q1 … -Q4        a quarter                     2026-9M             the first nine months
     2026-07-20/P14D      ad hoc: the first day and an ISO 8601 duration in one unit (D, W, M or Y)
 
-Weeks and ad hoc periods have no deadline of their own: whoever asks for the report sets it.
+Within a year a period is named by what follows the dash (`Q1`, `07`, `S2`, `9M`, `W30`), the year itself by `Y`.
 All dates are civil dates in Viet Nam.
 """
 
 import re
 from calendar import monthrange
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, timedelta, timezone
 from enum import StrEnum
 from typing import Literal
 
-# Asia/Ho_Chi_Minh has kept UTC+7 without daylight saving since 1975. A constant needs no time zone database,
-# which small containers do not have.
 from gateway.errors import Text
 
+# Asia/Ho_Chi_Minh has kept UTC+7 without daylight saving since 1975. A constant needs no time zone database,
+# which small containers do not have.
 VIETNAM = timezone(timedelta(hours=7), "Asia/Ho_Chi_Minh")
 
 FIRST_YEAR, LAST_YEAR = 2000, 2099
@@ -84,49 +83,48 @@ _MONTHS = {
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """What a report is about in time: `start` to `end`, both included, and the last day to send it."""
+    """What a report is about in time: `start` to `end` (the cut-off), both included."""
 
     code: str
     frequency: Frequency
     start: date
     end: date
-    deadline: date | None
+
+    @property
+    def last_month(self) -> tuple[int, int]:
+        """Year and month that deadlines count from: the nominal last one, whatever the cut-off."""
+        if self.frequency in _MONTHS:
+            frequency, year, number = _place_in_year(self.code)
+            return year, number * _MONTHS[frequency]
+        return self.end.year, self.end.month
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodRule:
-    """Where a regime cuts periods of months; a day past the end of a month means the month's last day.
+    """Where a regime cuts its periods; a day past the end of a month means the month's last day.
 
-    A period takes in data up to and including `cutoff_day` of its last month, and begins on the day after the
-    cut-off of the month before its first. The deadline is `deadline_day` of the month `deadline_months_after`
-    its last; None leaves it to whoever asks.
+    A period of months takes in data up to and including `cutoff_day` of its last month, and begins on the day
+    after the cut-off of the month before its first. A week ends on `week_ends_on` (1 Monday to 7 Sunday) of the
+    ISO week it is named after.
     """
 
-    cutoff_day: int
-    deadline_day: int | None
-    deadline_months_after: int = 0
+    cutoff_day: int = 14
+    week_ends_on: int = 7
 
     def __post_init__(self) -> None:
-        days = (self.cutoff_day, self.cutoff_day if self.deadline_day is None else self.deadline_day)
-        if not all(1 <= day <= 31 for day in days) or not 0 <= self.deadline_months_after <= 12:
-            raise ValueError("A rule's days are 1 to 31, and its deadline at most 12 months after the period.")
+        if not 1 <= self.cutoff_day <= 31 or not 1 <= self.week_ends_on <= 7:
+            raise ValueError("A rule's day is 1 to 31, and its weekday 1 to 7.")
 
     def start(self, year: int, month: int) -> date:
         """The first day of a period whose first month is this one."""
-        return _day_of_month(year, month - 1, self.cutoff_day) + _DAY
+        return day_of_month(year, month - 1, self.cutoff_day) + _DAY
 
     def end(self, year: int, month: int) -> date:
         """The cut-off, inclusive, of a period whose last month is this one."""
-        return _day_of_month(year, month, self.cutoff_day)
-
-    def deadline(self, year: int, month: int) -> date | None:
-        """The last day to send the report of a period whose last month is this one."""
-        if self.deadline_day is None:
-            return None
-        return _day_of_month(year, month + self.deadline_months_after, self.deadline_day)
+        return day_of_month(year, month, self.cutoff_day)
 
 
-DECREE_09_2019 = PeriodRule(cutoff_day=14, deadline_day=25)
+DECREE_09_2019 = PeriodRule()
 
 
 def parse_period(code: str, rule: PeriodRule = DECREE_09_2019) -> Period:
@@ -147,7 +145,7 @@ def next_period(period: Period, rule: PeriodRule = DECREE_09_2019) -> Period:
         )
     frequency, year, number = _place_in_year(period.code)
     if frequency is Frequency.weekly:
-        year, number, _ = (period.end + _DAY).isocalendar()
+        year, number, _ = (_monday(period.code) + timedelta(days=7)).isocalendar()
     elif frequency is Frequency.nine_months or number * _MONTHS[frequency] == 12:
         year, number = year + 1, 1
     else:
@@ -166,23 +164,31 @@ def preceding(period: Period, candidates: Iterable[Period]) -> list[Period]:
     return sorted(adjacent, key=lambda each: (each.frequency is not period.frequency, each.end - each.start))
 
 
-def is_late(received_at: datetime, period: Period) -> bool:
-    """Whether a report received then came after 24:00 in Viet Nam of the deadline's day."""
-    if received_at.tzinfo is None:
-        raise ValueError("The time of receipt must carry its time zone.")
-    if period.deadline is None:
-        return False
-    return received_at > datetime.combine(period.deadline + _DAY, time(), VIETNAM)
+def period_of_year(name: str, year: int, rule: PeriodRule = DECREE_09_2019) -> Period:
+    """The period that a year calls `Q1`, `07`, `S2`, `9M`, `W30` or `Y`; raises `PeriodError`."""
+    return parse_period(f"{year}" if name == "Y" else f"{year}-{name}", rule)
 
 
-def expand(expression: str, *, rule: PeriodRule = DECREE_09_2019) -> list[Period]:
+def periods_of_year(frequency: Frequency, year: int, rule: PeriodRule = DECREE_09_2019) -> list[Period]:
+    """All periods of a frequency that a year names, in order of time; ad hoc ones have no list."""
+    if frequency is Frequency.ad_hoc:
+        return []
+    if frequency is Frequency.weekly:
+        count = date(year, 12, 28).isocalendar().week  # 28 December always lies in the last week
+    else:
+        count = 1 if frequency is Frequency.nine_months else 12 // _MONTHS[frequency]
+    return [_regular(frequency, year, number, rule) for number in range(1, count + 1)]
+
+
+def expand(expression: str, rule_of: Callable[[str], PeriodRule] = lambda _: DECREE_09_2019) -> list[Period]:
     """The periods of a code, a list `2026-Q1,2026-Q3` or a range `2025-Q1..2026-Q3`, in the order given.
 
-    A range has both its ends. At most 200 periods, each once; raises `PeriodError`.
+    A range has both its ends. `rule_of` gives the rule that cuts the period of a code. At most 200 periods, each
+    once; raises `PeriodError`.
     """
     periods: dict[str, Period] = {}
     for part in expression.split(","):
-        for period in _range(part, rule):
+        for period in _range(part, rule_of):
             if period.code in periods:
                 raise PeriodError(f"{period.code} được nêu hai lần.", f"{period.code} is named twice.")
             if len(periods) == MAX_PERIODS:
@@ -224,20 +230,23 @@ def _place_in_year(code: str) -> tuple[Frequency, int, int]:
 def _regular(frequency: Frequency, year: int, number: int, rule: PeriodRule) -> Period:
     code = _CODES[frequency].format(year=year, number=number)
     if frequency is Frequency.weekly:
-        return _week(code, year, number)
+        monday = _monday(code)
+        end = monday + timedelta(days=rule.week_ends_on - 1)
+        return Period(code, frequency, end - timedelta(days=6), end)
     last = number * _MONTHS[frequency]
     first = last - _MONTHS[frequency] + 1
-    return Period(code, frequency, rule.start(year, first), rule.end(year, last), rule.deadline(year, last))
+    return Period(code, frequency, rule.start(year, first), rule.end(year, last))
 
 
-def _week(code: str, year: int, number: int) -> Period:
+def _monday(code: str) -> date:
+    """The first day of the ISO week that a code names."""
+    year, number = int(code[:4]), int(code[6:])
     try:
-        monday = date.fromisocalendar(year, number, 1)
+        return date.fromisocalendar(year, number, 1)
     except ValueError:
         raise PeriodError(
             f"Không có {code}: năm {year} có 52 tuần.", f"{code} does not exist: {year} has 52 weeks."
         ) from None
-    return Period(code, Frequency.weekly, monday, monday + timedelta(days=6), None)
 
 
 def _ad_hoc(code: str) -> Period:
@@ -253,26 +262,26 @@ def _ad_hoc(code: str) -> Period:
     if unit in "DW":
         after = start + timedelta(days=count if unit == "D" else 7 * count)
     else:
-        after = _day_of_month(start.year, start.month + count * (1 if unit == "M" else 12), start.day)
+        after = day_of_month(start.year, start.month + count * (1 if unit == "M" else 12), start.day)
     if after > date(LAST_YEAR + 1, 1, 1):
         raise PeriodError(f"{code} kết thúc sau năm {LAST_YEAR}.", f"{code} ends after {LAST_YEAR}.")
-    return Period(code, Frequency.ad_hoc, start, after - _DAY, None)
+    return Period(code, Frequency.ad_hoc, start, after - _DAY)
 
 
-def _day_of_month(year: int, month: int, day: int) -> date:
+def day_of_month(year: int, month: int, day: int) -> date:
     """That day of a month counted from January of the year (0 is December before, 13 January after)."""
     years, index = divmod(month - 1, 12)
     year, month = year + years, index + 1
     return date(year, month, min(day, monthrange(year, month)[1]))
 
 
-def _range(part: str, rule: PeriodRule) -> Iterator[Period]:
+def _range(part: str, rule_of: Callable[[str], PeriodRule]) -> Iterator[Period]:
     first_code, dots, last_code = part.partition("..")
-    first = parse_period(first_code, rule)
+    first = _cut(first_code, rule_of)
     if not dots:
         yield first
         return
-    last = parse_period(last_code, rule)
+    last = _cut(last_code, rule_of)
     if Frequency.ad_hoc in (first.frequency, last.frequency):
         raise PeriodError(
             "Kỳ đột xuất không có khoảng: hãy liệt kê, cách nhau bằng dấu phẩy.",
@@ -290,5 +299,10 @@ def _range(part: str, rule: PeriodRule) -> Iterator[Period]:
         )
     while first.code != last.code:
         yield first
-        first = next_period(first, rule)
+        first = _cut(next_period(first).code, rule_of)
     yield last
+
+
+def _cut(code: str, rule_of: Callable[[str], PeriodRule]) -> Period:
+    parse_period(code)  # a rule is only asked for where the code is one
+    return parse_period(code, rule_of(code))

@@ -13,6 +13,9 @@ MAX_NESTING = 50
 MAX_NUMBER_LENGTH = 40
 MAX_DECIMALS = 10
 
+CODE = r"[A-Z][A-Z0-9_]{1,49}"
+"""What the code of a form looks like."""
+
 Value: TypeAlias = int | Fraction | bool
 
 
@@ -57,9 +60,11 @@ _ARGUMENTS = {
     "max": (2, MAX_NODES),
     "round": (2, 2),
     "total": (1, 1),
-    "previous": (1, 1),
 }
-RESERVED = frozenset({"and", "or", "not", "true", "false", *_ARGUMENTS})
+_TOTAL = frozenset({"total"})
+_WITHIN = frozenset({"within", "first_within", "last_within"})
+_ELSEWHERE = _WITHIN | {"previous", "in_form"}
+RESERVED = frozenset({"and", "or", "not", "true", "false", *_ARGUMENTS, *_ELSEWHERE})
 """The words of the language, which no indicator and no breakdown may be called."""
 
 _TOKEN = re.compile(
@@ -67,6 +72,7 @@ _TOKEN = re.compile(
     r"|(?P<sign>[=!<>]=|[-+*/()<>,])|(?P<end>\Z))"
 )
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_CODE = re.compile(CODE)
 
 
 class _Token(NamedTuple):
@@ -96,6 +102,13 @@ class Figure(_Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Foreign(_Node):
+    """An indicator of another form. Its place is not known here: it may differ between that form's versions."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chain(_Node):
     """Arithmetic from left to right. A sum of a hundred terms is one chain, not a tree a hundred deep."""
 
@@ -111,7 +124,16 @@ class Apply(_Node):
     operands: tuple["Expression", ...]
 
 
-Expression: TypeAlias = Constant | Figure | Chain | Apply
+@dataclass(frozen=True, slots=True)
+class Elsewhere(_Node):
+    """An expression on another report: the word says which one, together with the code of its form for in_form."""
+
+    word: str
+    form: str | None
+    operand: "Expression"
+
+
+Expression: TypeAlias = Constant | Figure | Foreign | Chain | Apply | Elsewhere
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -134,18 +156,31 @@ def _tokens(text: str) -> list[_Token]:
 class Parser:
     """Precedence climbing over the tokens, checking kinds as it goes and noting what the rule reads."""
 
-    def __init__(self, text: str, columns: Mapping[str, Column]) -> None:
+    def __init__(self, text: str, columns: Mapping[str, Column], own_code: str | None = None) -> None:
         self.text = text
         self.columns = columns
+        self.own_code = own_code
         self.tokens = iter(_tokens(text))
         self.token = next(self.tokens)
         self.consumed = 0
         self.depth = 0
         self.nodes = 0
-        self.within: frozenset[str] = frozenset()
+        self.enclosing: frozenset[str] = frozenset()
+        self.form: str | None = None
         self.operands: set[str] = set()
-        self.previous_calls = 0
+        self.words: list[str] = []
+        self.references: set[tuple[str, str]] = set()
+        self.forms_read: set[str] = set()
+        self.forms_read_by_row: set[str] = set()
         self.row_level = False
+
+    @property
+    def uses_previous(self) -> bool:
+        return "previous" in self.words
+
+    @property
+    def uses_within(self) -> bool:
+        return not _WITHIN.isdisjoint(self.words)
 
     def parse(self, kind: Kind) -> Expression:
         """The whole text as one expression of that kind."""
@@ -187,6 +222,8 @@ class Parser:
             return self.number(token)
         if token.text in _ARGUMENTS:
             return self.call(token)
+        if token.text in _ELSEWHERE:
+            return self.elsewhere(token)
         if token.text in ("true", "false"):
             return Constant(token.text, token.start, Kind.boolean, token.text == "true")
         if token.kind == "name" and token.text not in RESERVED:
@@ -201,51 +238,83 @@ class Parser:
         value = Fraction(token.text) if "." in token.text else int(token.text)
         return Constant(token.text, token.start, Kind.number, value)
 
-    def figure(self, token: _Token) -> Figure:
+    def figure(self, token: _Token) -> Figure | Foreign:
+        by_row = "total" not in self.enclosing
+        self.row_level = self.row_level or by_row
+        if self.form is not None:
+            self.references.add((self.form, token.text))
+            if by_row:
+                self.forms_read_by_row.add(self.form)
+            return Foreign(token.text, token.start, Kind.number, token.text)
         column = self.columns.get(token.text)
         if column is None:
             raise RuleError(f"{_shown(token.text)} is not an indicator of the form.", token.start)
         if column.kind is Kind.text:
             raise RuleError(f"{token.text} is a text: rules read numbers and booleans.", token.start)
         self.operands.add(token.text)
-        self.row_level = self.row_level or "total" not in self.within
         return Figure(token.text, token.start, column.kind, token.text, column.index)
 
     def call(self, token: _Token) -> Expression:
-        outer, previous_calls = self.within, self.previous_calls
-        if token.text in ("total", "previous"):
-            self.enter(token)
+        outer, words = self.enclosing, len(self.words)
+        if token.text == "total":
+            self.enter(token, _TOTAL)
         self.expect("(")
         operands = [self.expression()]
         while self.token.text == ",":
             self.take()
             operands.append(self.expression())
         self.expect(")")
-        self.within = outer
+        self.enclosing = outer
         least, most = _ARGUMENTS[token.text]
         if not least <= len(operands) <= most:
             wanted = f"{least}" if least == most else f"at least {least}"
             raise RuleError(f"{token.text} takes {wanted} operands, not {len(operands)}.", token.start)
         kind = self.kind_of_call(token.text, operands)
         call = Apply(self.since(token.start), token.start, kind, token.text, tuple(operands))
-        return self.previous_first(call) if token.text == "total" and self.previous_calls > previous_calls else call
+        if token.text == "total" and len(self.words) > words:
+            return self.total_inside(call, self.words[words])
+        return call
 
-    def enter(self, token: _Token) -> None:
-        if token.text in self.within:
-            raise RuleError(f"A {token.text}(…) cannot hold another one.", token.start)
-        self.within |= {token.text}
-        self.previous_calls += token.text == "previous"
+    def elsewhere(self, token: _Token) -> Elsewhere:
+        """A word that reads another report, with what it reads there."""
+        outer = self.enclosing
+        self.enter(token, _ELSEWHERE)
+        self.words.append(token.text)
+        self.expect("(")
+        form = self.form = self.code() if token.text == "in_form" else None
+        operand = self.expression()
+        self.expect(")")
+        self.enclosing, self.form = outer, None
+        if token.text == "within":
+            self.need(Kind.number, operand, "within")
+        return Elsewhere(self.since(token.start), token.start, operand.kind, token.text, form, operand)
 
-    def previous_first(self, total: Apply) -> Apply:
+    def enter(self, token: _Token, apart: frozenset[str]) -> None:
+        """Go into a total, or a word that reads another report; those that are kept apart do not nest."""
+        for outer in self.enclosing & apart:
+            inner = "another one" if outer == token.text else f"{token.text}(…)"
+            raise RuleError(f"{outer}(…) cannot hold {inner}.", token.start)
+        self.enclosing |= {token.text}
+
+    def code(self) -> str:
+        """The code of the form that in_form reads, and the comma after it."""
+        token = self.take()
+        if _CODE.fullmatch(token.text) is None:
+            raise RuleError(f"in_form needs the code of a form first, not {_found(token)}.", token.start)
+        if token.text == self.own_code:
+            raise RuleError(f"in_form reads another form, and {token.text} is this one.", token.start)
+        self.forms_read.add(token.text)
+        self.expect(",")
+        return token.text
+
+    def total_inside(self, total: Apply, word: str) -> Elsewhere:
         """`total(previous(x))` as `previous(total(x))`: a total cannot match the rows of two reports."""
         inner = total.operands[0]
-        if not isinstance(inner, Apply) or inner.name != "previous":
-            raise RuleError("Inside total(…), previous(…) must be the whole of it.", inner.start)
-        return replace(inner, operands=(replace(total, operands=inner.operands),))
+        if not isinstance(inner, Elsewhere):
+            raise RuleError(f"Inside total(…), {word}(…) must be the whole of it.", inner.start)
+        return replace(inner, operand=replace(total, operands=(inner.operand,)))
 
     def kind_of_call(self, name: str, operands: list[Expression]) -> Kind:
-        if name == "previous":
-            return operands[0].kind
         if name == "if":
             condition, yes, no = operands
             self.need(Kind.boolean, condition, "The condition of if")

@@ -3,6 +3,8 @@
     received_total == received_online + received_offline + carried_over
     if(resolved_total == 0, true, resolved_late / resolved_total <= 0.05)
     carried_over == previous(pending_total)
+    received_online == within(received_online)
+    total(satisfied) <= in_form(TTHC_06A, total(resolved_total))
 
 From what binds weakest to what binds strongest; operators of one line are read from left to right:
 
@@ -16,16 +18,31 @@ of:
     round(x, n)                 to n decimals (0 to 10, a plain number), half away from zero
     total(x)                    the sum of x over all rows of the report
     previous(x)                 x in the report of the preceding period, for the same row
+    within(x)                   the sum of x over the reports whose periods lie within this one, for the same
+                                row: of a year, over its quarters
+    first_within(x)             x in the earliest of them, for the same row
+    last_within(x)              x in the latest of them, for the same row
+    in_form(CODE, x)            x in the report of another form for the same period, for the same row; x is
+                                made of that form's number indicators, and without `total` the two forms must
+                                have the same breakdowns
 
-`total(previous(x))` and `previous(total(x))` are both the sum over the rows of the preceding report. A
-`total` holds no other `total`, nor a `previous` as a part of something larger; a `previous` holds no other
-`previous`.
+The last five read other reports, all of the same agency and kind, and all but `in_form` of the same form.
+`total(previous(x))` and `previous(total(x))` are both the sum over the rows of the preceding report, and so
+with the other four. A `total` holds no other `total`, nor one of the five as a part of something larger; none
+of the five holds another or itself.
+
+A row that another report does not have counts 0 (and false) throughout. A row that only the other report has
+is seen by a `total` alone: `total(x) == within(total(x))`.
+
+Without a preceding report, or a report of the other form, the rule is undecided; so it is where a report is
+owed within the period and not there, though `first_within` and `last_within` need only the one they read.
+Where none is owed within the period, as within a quarter of a form for quarters and years, a check with one
+of these three words holds.
 
 A blank is not a zero. A rule that meets one is `Undecided`, and so is a rule that divides by zero. Only
 `total` skips rows whose x is blank: where every row's is, the total is blank; the total of no rows is 0.
 A total of quotients too long to be written down exactly is undecided as well.
-`and`, `or` and `if` look at no more than they need. In `previous(x)`, a row that the preceding report does
-not have counts 0 (and false) throughout; without a preceding report the rule is undecided.
+`and`, `or` and `if` look at no more than they need.
 
 Numbers are exact: integers and fractions, never binary or rounded decimals. Only a check of the shape
 `indicator == expression` rounds, once, at the end: the expression to the decimals of the indicator, half
@@ -35,11 +52,11 @@ A rule that reads no figure outside `total` is judged once for the report; any o
 """
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal, NamedTuple, Self, TypeAlias
+from typing import Literal, NamedTuple, Self, TypeAlias, TypedDict
 
 from gateway.domain.rule_syntax import (
     MAX_DECIMALS,
@@ -48,8 +65,10 @@ from gateway.domain.rule_syntax import (
     Chain,
     Column,
     Constant,
+    Elsewhere,
     Expression,
     Figure,
+    Foreign,
     Kind,
     Parser,
     RuleError,
@@ -60,11 +79,13 @@ __all__ = [
     "RESERVED",
     "Cells",
     "Check",
+    "Codes",
     "Column",
     "Formula",
     "Judgement",
     "Kind",
     "Number",
+    "OtherReport",
     "RuleError",
     "Scope",
     "Undecided",
@@ -79,39 +100,88 @@ MAX_BITS = 8192
 
 Number: TypeAlias = int | Fraction
 Cells: TypeAlias = Sequence[int | Fraction | bool | None]
-Reason: TypeAlias = Literal["blank", "division_by_zero", "no_previous_report", "too_large"]
+Codes: TypeAlias = tuple[str, ...]
+"""The breakdown codes of a row, in the order of the form: what makes two rows the same."""
+Reason: TypeAlias = Literal[
+    "blank", "division_by_zero", "no_previous_report", "no_report_of_form", "no_report_within", "too_large"
+]
+_ABSENCES = frozenset({"no_previous_report", "no_report_of_form", "no_report_within"})
 
 
 class Undecided(Exception):
-    """These figures cannot answer the rule: `operand` is the blank indicator, divisor or `previous(…)`."""
+    """These figures cannot answer the rule.
+
+    `operand` is the blank indicator or the divisor, in another report `x (2026-Q1)` or `CODE.x`; of a report
+    that is not there the `previous(…)`, the code of its period, or the code of its form.
+    """
 
     def __init__(self, reason: Reason, operand: str) -> None:
         super().__init__(f"{reason}: {operand}")
         self.reason: Reason = reason
         self.operand = operand
 
+    @property
+    def is_absence(self) -> bool:
+        """Whether another report is not there, so that the rule is undecided for every row alike."""
+        return self.reason in _ABSENCES
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)  # not frozen, which would double the cost of `at`
 class Scope:
     """What one evaluation sees: rows in the order of the form's indicators, where None is a blank.
 
     `row` is None when the report is judged as a whole, `previous_row` when the preceding report lacks the
-    row, `previous_rows` when there is no such report. Rows must not change while a scope on them is in use.
+    row, `previous_rows` when there is no such report. `codes` are those of the row, by which other reports are
+    searched for it; only a rule that reads those needs them. `within` has the reports owed within the period,
+    in order of time, by the code of their period: None is one that is not there. `forms` has the reports of
+    other forms by code. `columns` is where another form's indicators stand, in a scope on a report of it.
+    Rows must not change while a scope on them is in use.
     """
 
     row: Cells | None
     rows: Sequence[Cells]
     previous_row: Cells | None
     previous_rows: Sequence[Cells] | None
+    codes: Codes | None = None
+    within: "Sequence[tuple[str, OtherReport | None]]" = ()
+    forms: "Mapping[str, OtherReport]" = field(default_factory=dict)
+    columns: Mapping[str, int] = field(default_factory=dict)
     _totals: dict[object, Number | Undecided] = field(default_factory=dict, repr=False, compare=False)
 
-    def at(self, row: Cells, previous_row: Cells | None) -> Self:
+    def at(self, row: Cells, previous_row: Cells | None, codes: Codes | None = None) -> Self:
         """The same report seen from one of its rows; totals are computed once for all of them."""
-        return type(self)(row, self.rows, previous_row, self.previous_rows, self._totals)
+        others = self.within, self.forms, self.columns
+        return type(self)(row, self.rows, previous_row, self.previous_rows, codes, *others, self._totals)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherReport:
+    """A report that rules look at besides the one they judge: its rows by their codes.
+
+    Its cells are in the order of this form's indicators or, in a report of another form, where `columns` says.
+    Totals are computed once for all who share it.
+    """
+
+    rows: Mapping[Codes, Cells]
+    columns: Mapping[str, int] = field(default_factory=dict)
+    scope: Scope = field(init=False, repr=False, compare=False)
+    absent: Cells = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        scope = Scope(None, list(self.rows.values()), None, None, columns=self.columns)
+        object.__setattr__(self, "scope", scope)
+        object.__setattr__(self, "absent", _zeros(self.columns.values()))
+
+    def row(self, codes: Codes | None, absent: Cells) -> Cells:
+        """The row with these codes, or the one that stands for it; no cells where no row is being judged."""
+        return () if codes is None else self.rows.get(codes, absent)
 
 
 class Judgement(NamedTuple):
-    """A check's answer; `expected` and `actual` are given for `indicator == expression` on numbers."""
+    """A check's answer; `expected` and `actual` are given for `indicator == expression` on numbers.
+
+    They are not where the check holds because nothing is owed within the period.
+    """
 
     passed: bool
     expected: Number | None
@@ -120,12 +190,24 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A compiled rule: the indicators it reads, and whether it is judged once for each row."""
+    """A compiled rule: what it reads, and whether it is judged once for each row.
+
+    `operands` are the indicators of its own form; `references` those of other forms, each with the form's code.
+    `forms_read_by_row` are the forms of which it reads the same row, and which need the same breakdowns.
+    """
 
     text: str
     operands: frozenset[str]
     uses_previous: bool
+    uses_within: bool
+    references: frozenset[tuple[str, str]]
+    forms_read: frozenset[str]
+    forms_read_by_row: frozenset[str]
     row_level: bool
+
+    @property
+    def reads_other_reports(self) -> bool:
+        return self.uses_previous or self.uses_within or bool(self.forms_read)
 
     def _without_row(self) -> Cells:
         if self.row_level:
@@ -168,12 +250,15 @@ def compile_formula(text: str, columns: Mapping[str, Column]) -> Formula:
     parser = Parser(text, columns)
     tree = parser.parse(Kind.number)
     evaluate = _lower(tree, _absent_row(columns))
-    return Formula(text, frozenset(parser.operands), parser.previous_calls > 0, parser.row_level, evaluate)
+    return Formula(**_reads(parser), _evaluate=evaluate)
 
 
-def compile_check(text: str, columns: Mapping[str, Column]) -> Check:
-    """Compile a rule that holds or not, over indicators by id; raises `RuleError`."""
-    parser = Parser(text, columns)
+def compile_check(text: str, columns: Mapping[str, Column], form: str | None = None) -> Check:
+    """Compile a rule that holds or not, over indicators by id; raises `RuleError`.
+
+    `form` is the code of the rule's own form, which `in_form` may not read.
+    """
+    parser = Parser(text, columns, form)
     tree = parser.parse(Kind.boolean)
     absent = _absent_row(columns)
     target = None
@@ -183,8 +268,34 @@ def compile_check(text: str, columns: Mapping[str, Column]) -> Check:
         target = tree.operands[0].name
         if actual.kind is Kind.number:
             judge = _equation(_lower(actual, absent), _lower(expression, absent), columns[target].scale)
-    operands, looks_back = frozenset(parser.operands), parser.previous_calls > 0
-    return Check(text, operands, looks_back, parser.row_level, target, judge, _surely(tree))
+    if parser.uses_within:
+        judge = _where_owed_within(judge)
+    return Check(**_reads(parser), target=target, _judge=judge, surely=_surely(tree))
+
+
+class _Reads(TypedDict):
+    text: str
+    operands: frozenset[str]
+    uses_previous: bool
+    uses_within: bool
+    references: frozenset[tuple[str, str]]
+    forms_read: frozenset[str]
+    forms_read_by_row: frozenset[str]
+    row_level: bool
+
+
+def _reads(parser: Parser) -> _Reads:
+    """What a parsed rule reads."""
+    return {
+        "text": parser.text,
+        "operands": frozenset(parser.operands),
+        "uses_previous": parser.uses_previous,
+        "uses_within": parser.uses_within,
+        "references": frozenset(parser.references),
+        "forms_read": frozenset(parser.forms_read),
+        "forms_read_by_row": frozenset(parser.forms_read_by_row),
+        "row_level": parser.row_level,
+    }
 
 
 def round_half_away(value: Number, places: int) -> Number:
@@ -218,8 +329,9 @@ def _decimals(denominator: int) -> int | None:
     return max(twos, fives) if rest == 1 else None
 
 
-# From the tree to closures. A closure is given the row to read and the scope; inside previous(…) the row is
-# that of the preceding report, and total(…) goes over the rows of the preceding report.
+# From the tree to closures. A closure is given the row to read and the scope. Inside previous(…) the row is
+# that of the preceding report, and total(…) goes over the rows of the preceding report; inside the other words
+# that read another report, the row is of that report, and the scope is one on it.
 
 _Evaluate: TypeAlias = Callable[[Cells, Scope], Value]
 _Judge: TypeAlias = Callable[[Cells, Scope], Judgement]
@@ -250,14 +362,22 @@ def _lower(node: Expression, absent: Cells, in_previous: bool = False) -> _Evalu
             return lambda row, scope: value
         case Figure(name=name, index=index):
             return _figure(name, index)
+        case Foreign(name=name):
+            return _foreign_figure(name)
         case Chain(first=Figure(), rest=rest) if all(sign == "+" and isinstance(term, Figure) for sign, term in rest):
             return _sum_of_figures([node.first, *(term for _, term in rest)])
         case Chain(first=first, rest=rest):
             operations = [_divide_by(term.text) if sign == "/" else _OPERATIONS[sign] for sign, term in rest]
             terms = [_lower(term, absent, in_previous) for _, term in rest]
             return _chain(_lower(first, absent, in_previous), tuple(zip(operations, terms, strict=True)))
-        case Apply(name="previous", text=text, operands=(operand,)):
+        case Elsewhere(word="previous", text=text, operand=operand):
             return _previous(_lower(operand, absent, True), text, absent)
+        case Elsewhere(form=str(code), operand=operand):
+            return _in_form(_lower(operand, absent), code)
+        case Elsewhere(word="within", text=text, operand=operand):
+            return _sum_within(_lower(operand, absent), text, absent)
+        case Elsewhere(word=word, text=text, operand=operand):
+            return _one_within(_lower(operand, absent), 0 if word == "first_within" else -1, text, absent)
         case Apply(name=name, operands=operands):
             return _apply(name, [_lower(operand, absent, in_previous) for operand in operands], in_previous)
 
@@ -290,6 +410,19 @@ def _figure(name: str, index: int) -> _Evaluate:
         return value
 
     return figure
+
+
+def _foreign_figure(name: str) -> _Evaluate:
+    """An indicator of another form, wherever the version of that report has it."""
+
+    def foreign_figure(row: Cells, scope: Scope) -> Value:
+        index = scope.columns.get(name)
+        value = None if index is None else row[index]
+        if value is None:
+            raise Undecided("blank", name)
+        return value
+
+    return foreign_figure
 
 
 def _sum_of_figures(figures: Sequence[Expression]) -> _Evaluate:
@@ -345,6 +478,53 @@ def _previous(operand: _Evaluate, text: str, absent: Cells) -> _Evaluate:
     return previous
 
 
+def _sum_within(operand: _Evaluate, text: str, absent: Cells) -> _Evaluate:
+    def sum_within(row: Cells, scope: Scope) -> Value:
+        if not scope.within:
+            raise Undecided("no_report_within", text)
+        values = [_value_within(each, operand, scope, absent) for each in scope.within]
+        found = _exact_sum(values, "within(…)")
+        if isinstance(found, Undecided):
+            raise found
+        return found
+
+    return sum_within
+
+
+def _one_within(operand: _Evaluate, place: Literal[0, -1], text: str, absent: Cells) -> _Evaluate:
+    def one_within(row: Cells, scope: Scope) -> Value:
+        if not scope.within:
+            raise Undecided("no_report_within", text)
+        return _value_within(scope.within[place], operand, scope, absent)
+
+    return one_within
+
+
+def _value_within(within: tuple[str, OtherReport | None], operand: _Evaluate, scope: Scope, absent: Cells) -> Value:
+    """The operand in one report whose period lies within this one's."""
+    period, report = within
+    if report is None:
+        raise Undecided("no_report_within", period)
+    try:
+        return operand(report.row(scope.codes, absent), report.scope)
+    except Undecided as undecided:
+        raise Undecided(undecided.reason, f"{undecided.operand} ({period})") from None
+
+
+def _in_form(operand: _Evaluate, code: str) -> _Evaluate:
+    def in_form(row: Cells, scope: Scope) -> Value:
+        report = scope.forms.get(code)
+        if report is None:
+            raise Undecided("no_report_of_form", code)
+        try:
+            return operand(report.row(scope.codes, report.absent), report.scope)
+        except Undecided as undecided:
+            name = undecided.operand
+            raise Undecided(undecided.reason, f"{code}.{name}" if name.isidentifier() else f"{code}.({name})") from None
+
+    return in_form
+
+
 def _total(term: _Evaluate, in_previous: bool) -> _Evaluate:
     def total(row: Cells, scope: Scope) -> Number:
         found = scope._totals.get(total)
@@ -369,10 +549,10 @@ def _sum(term: _Evaluate, rows: Sequence[Cells], scope: Scope) -> Number | Undec
             if undecided.reason != "blank":
                 return undecided.with_traceback(None)
             blank = blank or undecided.with_traceback(None)
-    return blank if blank is not None and not values else _exact_sum(values)
+    return blank if blank is not None and not values else _exact_sum(values, "total(…)")
 
 
-def _exact_sum(values: Sequence[Number]) -> Number | Undecided:
+def _exact_sum(values: Sequence[Number], what: str) -> Number | Undecided:
     """The sum, first of equal denominators, then by halves: linear on decimals, bearable on any fractions."""
     numerators: dict[int, int] = {}
     for value in values:
@@ -381,7 +561,7 @@ def _exact_sum(values: Sequence[Number]) -> Number | Undecided:
     while len(sums) > 1:
         sums = [sum(sums[index : index + 2]) for index in range(0, len(sums), 2)]
         if max(part.denominator.bit_length() for part in sums) > MAX_BITS:
-            return Undecided("too_large", "total(…)")
+            return Undecided("too_large", what)
     return sums[0] if sums else 0
 
 
@@ -401,6 +581,15 @@ def _equation(left: _Evaluate, right: _Evaluate, scale: int | None) -> _Judge:
     return equation
 
 
+def _where_owed_within(judge: _Judge) -> _Judge:
+    """A check that looks within the period, which holds where nothing is owed there."""
+
+    def where_owed_within(row: Cells, scope: Scope) -> Judgement:
+        return judge(row, scope) if scope.within else Judgement(True, None, None)
+
+    return where_owed_within
+
+
 def _surely(tree: Expression) -> Callable[[Cells, Cells | None], bool] | None:
     """`a == b + c + d` and `a == previous(b)` without scope or judgement: nearly all rows of nearly all reports."""
     match tree:
@@ -415,7 +604,7 @@ def _surely(tree: Expression) -> Callable[[Cells, Cells | None], bool] | None:
                 return None not in values and row[left] == sum(values)
 
             return is_sum
-        case Apply(name="==", operands=(Figure(index=left), Apply(name="previous", operands=(Figure(index=right),)))):
+        case Apply(name="==", operands=(Figure(index=left), Elsewhere(word="previous", operand=Figure(index=right)))):
 
             def is_as_before(row: Cells, before: Cells | None) -> bool:
                 value = row[left]
@@ -428,4 +617,8 @@ def _surely(tree: Expression) -> Callable[[Cells, Cells | None], bool] | None:
 
 def _absent_row(columns: Mapping[str, Column]) -> Cells:
     """A row of zeros; 0 is also false."""
-    return (0,) * (1 + max((column.index for column in columns.values()), default=-1))
+    return _zeros(column.index for column in columns.values())
+
+
+def _zeros(indexes: Iterable[int]) -> Cells:
+    return (0,) * (1 + max(indexes, default=-1))

@@ -9,18 +9,26 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.db.figures import Column, Grouping, Scope, Taken, combined_rows, count_reports, snapshot, state_token
+from gateway.db.figures import (
+    Column,
+    Grouping,
+    Scope,
+    Taken,
+    combined_rows,
+    count_owed,
+    count_reports,
+    snapshot,
+    state_token,
+)
+from gateway.domain.agency import Organisation
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Combine, Form, Indicator, Type, typed
 from gateway.domain.period import Period, PeriodError, expand, gaps_and_overlaps
-from gateway.domain.rules import Scope as RuleScope
-from gateway.domain.rules import Undecided, round_half_away
+from gateway.domain.recompute import recomputed
 from gateway.errors import MalformedRequest, NotFound, Place, Text
 
 COMMON_GROUPS = ("agency", "level", "period")
@@ -28,7 +36,10 @@ COMMON_GROUPS = ("agency", "level", "period")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: a form's indicators over some periods, under an agency (None: the whole country)."""
+    """What is asked: a form's indicators over some periods, under an agency (None: the whole country).
+
+    ``reorganised_on`` is the day whose organisation holds for every period; None leaves each period to its own.
+    """
 
     form: Form
     form_code: str
@@ -36,13 +47,61 @@ class Question:
     under: str | None
     by: tuple[str, ...]
     indicators: list[Indicator]
+    reorganised_on: date | None = None
+
+    def organisation(self, catalogue: Catalogue, period: Period) -> Organisation:
+        """What the figures of a period are put together by."""
+        if self.reorganised_on is not None:
+            return catalogue.agencies.reorganised(self.reorganised_on)
+        return catalogue.agencies.as_reported(period.end)
+
+    def branches(self, catalogue: Catalogue, period: Period) -> Mapping[str, str]:
+        """For every agency counted in a period, the child of ``under`` it counts in; ``under`` itself for its own."""
+        return catalogue.agencies.branches(self.organisation(catalogue, period), self.under)
+
+    def state(self, token: str) -> str:
+        """The name of the state that was read: that of the database, and of the organisation where that is chosen."""
+        return token if self.reorganised_on is None else f"{token}@{self.reorganised_on}"
+
+    def scope(self, catalogue: Catalogue) -> Scope:
+        """The reports counted: those of everyone who is in the subtree in some of the periods."""
+        agencies = None
+        if self.under is not None:
+            codes = {code for period in self.periods for code in self.branches(catalogue, period)}
+            agencies = sorted(catalogue.agencies.ids[code] for code in codes)
+        return Scope(
+            catalogue.form_ids[self.form_code],
+            [each.code for each in self.periods],
+            sorted({each.end.year for each in self.periods}),
+            agencies,
+        )
+
+    def owed(self, catalogue: Catalogue) -> list[tuple[int, int]] | None:
+        """The reports owed and added up, as (place of the period from 1, agency); None for a form in no regime."""
+        obligations, ids = catalogue.obligations, catalogue.agencies.ids
+        if not any(obligations.is_regulated(self.form_code, each) for each in self.periods):
+            return None
+        found: list[tuple[int, int]] = []
+        for place, period in enumerate(self.periods, start=1):
+            counted = {} if self.under is None else self.branches(catalogue, period)
+            found += [
+                (place, ids[each.agency])
+                for each in obligations.counted(self.form_code, period.code)
+                if self.under is None or each.agency in counted
+            ]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """An answer: what it rests on, the columns of its rows in order, and the rows as they come."""
+    """An answer: what it rests on, the columns of its rows in order, and the rows as they come.
+
+    ``expected`` and ``missing`` count the reports owed, and those of them not counted; None for a form in no regime.
+    """
 
     reports: int
+    expected: int | None
+    missing: int | None
     form_versions: list[int]
     as_of: str
     columns: list[str]
@@ -54,22 +113,29 @@ def _wrong(parameter: str, vi: str, en: str) -> MalformedRequest:
     return MalformedRequest(message, errors=[Place(parameter, message)])
 
 
-def read_periods(expression: str) -> list[Period]:
-    """The periods asked for, in order of time. Raises ``MalformedRequest``."""
+def read_periods(catalogue: Catalogue, form: str, expression: str) -> list[Period]:
+    """The periods asked for as the form's regimes cut them, in order of time. Raises ``MalformedRequest``."""
     try:
-        return sorted(expand(expression), key=lambda each: (each.start, each.end))
+        periods = expand(expression, lambda code: catalogue.obligations.rule(form, code))
+        return sorted(periods, key=lambda each: (each.start, each.end))
     except PeriodError as error:
         raise _wrong("period", *error.message) from error
 
 
 def ask(
-    catalogue: Catalogue, form: str, period: str, under: str | None, by: str | None, indicator: str | None
+    catalogue: Catalogue,
+    form: str,
+    period: str,
+    under: str | None,
+    by: str | None,
+    indicator: str | None,
+    reorganised_on: date | None = None,
 ) -> Question:
     """Read the parameters of a question. Raises ``MalformedRequest`` naming the parameter, ``NotFound`` for no form."""
     versions = catalogue.forms.get(form)
     if not versions:
         raise NotFound(Text("Không có biểu mẫu này.", "There is no such form."))
-    periods = read_periods(period)
+    periods = read_periods(catalogue, form, period)
     in_force = [each for each in versions if any(each.document.is_valid_on(day.end) for day in periods)]
     newest = (in_force or versions)[-1]
     groups = tuple(part for part in (by or "").split(",") if part) if by else ()
@@ -80,7 +146,7 @@ def ask(
         raise _wrong("by", f"by nhận: {names}, mỗi giá trị một lần.", f"by takes: {names}, each once.")
     if "period" not in groups:
         _require_whole_time(periods)
-    return Question(newest, form, periods, under, groups, _indicators(newest, indicator))
+    return Question(newest, form, periods, under, groups, _indicators(newest, indicator), reorganised_on)
 
 
 def _require_whole_time(periods: list[Period]) -> None:
@@ -110,9 +176,12 @@ async def aggregate(engine: AsyncEngine, catalogue: Catalogue, question: Questio
     """The answer to a question, read from one snapshot; its rows are streamed while the block runs."""
     plan = _Plan(catalogue, question)
     async with snapshot(engine) as connection:
-        reports, versions = await count_reports(connection, plan.scope)
-        token = await state_token(connection)
-        yield Aggregate(reports, versions, token, plan.columns, plan.rows(connection))
+        reports, versions = await count_reports(connection, plan.scope, plan.grouping)
+        token = question.state(await state_token(connection))
+        owed = question.owed(catalogue)
+        missing = None if owed is None else len(owed) - await count_owed(connection, plan.scope, owed)
+        expected = None if owed is None else len(owed)
+        yield Aggregate(reports, expected, missing, versions, token, plan.columns, plan.rows(connection))
 
 
 class _Plan:
@@ -129,13 +198,8 @@ class _Plan:
             if each.id in question.by or each.total == "none"
         ]
         self._labels: list[dict[str, object]] = []
-        self._grouping = self._group()
-        self.scope = Scope(
-            catalogue.form_ids[question.form_code],
-            [each.code for each in question.periods],
-            sorted({each.end.year for each in question.periods}),
-            self._agencies(),
-        )
+        self.grouping = self._group()
+        self.scope = question.scope(catalogue)
         own = ["own"] if "agency" in question.by else []
         groups = [name for name in COMMON_GROUPS if name in question.by]
         self.columns = [
@@ -146,15 +210,6 @@ class _Plan:
             *(each.id for each in question.indicators),
         ]
 
-    def _agencies(self) -> list[int] | None:
-        """Everyone who stands in the subtree in some of the periods; the grouping tells in which."""
-        under = self._question.under
-        if under is None:
-            return None
-        agencies = self._catalogue.agencies
-        found = {code for each in self._question.periods for code in agencies.placed(each.end).subtree(under)}
-        return sorted(agencies.ids[code] for code in found)
-
     def _group(self) -> Grouping:
         question = self._question
         places = [place for place, _ in self._breakdowns]
@@ -163,27 +218,40 @@ class _Plan:
             return Grouping(by_period, False, places)
         numbers: dict[tuple[object, ...], int] = {}
         trees: dict[tuple[object, ...], int] = {}
-        eras: list[int] = []
+        eras: dict[Organisation, int] = {}
         groups: list[tuple[int, int, int]] = []
-        for period in question.periods:
-            branches = self._catalogue.agencies.branches(period.end, question.under)
-            labels = {code: self._label(code, branch, period.end) for code, branch in branches.items()}
-            era = trees.setdefault(tuple(labels.items()), len(trees))
-            if era not in eras:
-                ids = self._catalogue.agencies.ids
-                groups += [(era, ids[code], numbers.setdefault(label, len(numbers))) for code, label in labels.items()]
-            eras.append(era)
+        ids = self._catalogue.agencies.ids
+        organisations = [question.organisation(self._catalogue, each) for each in question.periods]
+        for organisation in dict.fromkeys(organisations):
+            labels = self._labelled(organisation)
+            tree = tuple(labels.items())
+            if tree not in trees:
+                era = trees[tree] = len(trees)
+                groups += [(era, ids[code], numbers.setdefault(label, len(numbers))) for code, label in tree]
+            eras[organisation] = trees[tree]
         order = {label: place for place, label in enumerate(sorted(numbers, key=_label_order))}
         renumbered = {number: order[label] for label, number in numbers.items()}
         self._labels = [self._shown(label) for label in sorted(numbers, key=_label_order)]
-        by_group = bool({"agency", "level"} & set(question.by))
-        return Grouping(by_period, by_group, places, eras, [(era, agency, renumbered[n]) for era, agency, n in groups])
+        return Grouping(
+            by_period,
+            bool({"agency", "level"} & set(question.by)),
+            places,
+            [eras[each] for each in organisations],
+            [(era, agency, renumbered[number]) for era, agency, number in groups],
+        )
 
-    def _label(self, code: str, branch: str, day: date) -> tuple[object, ...]:
+    def _labelled(self, organisation: Organisation) -> dict[str, tuple[object, ...]]:
+        """For every agency counted, what tells its row from others."""
+        branches = self._catalogue.agencies.branches(organisation, self._question.under)
+        return {code: self._label(code, branch, organisation) for code, branch in branches.items()}
+
+    def _label(self, code: str, branch: str, organisation: Organisation) -> tuple[object, ...]:
         by = self._question.by
         agency = (branch != self._question.under, branch) if "agency" in by else ()
-        level = (self._catalogue.agencies.nearest(code, day).level.value,) if "level" in by else ()
-        return (*agency, *level)
+        if "level" not in by:
+            return agency
+        version = self._catalogue.agencies.nearest(organisation.counts_as(code), organisation.day)
+        return (*agency, version.level.value)
 
     def _shown(self, label: tuple[object, ...]) -> dict[str, object]:
         by = self._question.by
@@ -196,14 +264,14 @@ class _Plan:
 
     async def rows(self, connection: Any) -> AsyncIterator[dict[str, object]]:
         columns = [self._column(each) for each in self._needed]
-        async for row in combined_rows(connection, self.scope, self._grouping, columns):
+        async for row in combined_rows(connection, self.scope, self.grouping, columns):
             yield self._answer(row)
 
     def _answer(self, row: Sequence[Any]) -> dict[str, object]:
         values = iter(row)
         answer: dict[str, object] = {}
-        period = self._question.periods[next(values) - 1].code if self._grouping.by_period else None
-        if self._grouping.by_group:
+        period = self._question.periods[next(values) - 1].code if self.grouping.by_period else None
+        if self.grouping.by_group:
             answer |= self._labels[next(values)]
         if period is not None:
             answer["period"] = period
@@ -241,7 +309,7 @@ class _Plan:
             return None
         by_formula = indicator.over_agencies is Combine.formula and (count > 1 or self._over_time)
         if by_formula or (self._over_time and indicator.over_time is Combine.formula):
-            return _recomputed(self._form, indicator, figures)
+            return recomputed(self._form, indicator, figures)
         return typed(indicator, figures[indicator.id])
 
 
@@ -256,21 +324,3 @@ def _with_operands(form: Form, indicators: Iterable[Indicator]) -> list[Indicato
         if name in form.formulas:
             needed |= form.formulas[name].operands
     return [each for each in form.indicators if each.id in needed]
-
-
-def _recomputed(form: Form, indicator: Indicator, figures: Mapping[str, Any]) -> object:
-    """A formula over combined figures; null where an operand is, or where it divides by zero."""
-    cells = [_exact(figures.get(each.id)) for each in form.indicators]
-    try:
-        value = form.formulas[indicator.id].evaluate(RuleScope(cells, [cells], None, None))
-    except Undecided:
-        return None
-    exact = Fraction(round_half_away(value, indicator.places))
-    if indicator.type is Type.integer:
-        return int(exact)
-    scaled = int(exact * 10**indicator.places)
-    return Decimal(scaled).scaleb(-indicator.places)
-
-
-def _exact(value: object) -> int | Fraction | None:
-    return Fraction(value) if isinstance(value, Decimal) else None

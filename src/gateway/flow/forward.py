@@ -3,33 +3,65 @@
 Claiming and recording are short transactions; nothing is open while a worker sends in between.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from gateway.db.claims import Claimed, NewAttempt
-from gateway.db.reading import find_report
+from gateway.db.reading import find_events, find_report
+from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import DeliveryState, Event, Outcome, RetrySchedule, state_after
 from gateway.domain.exact import encode
 from gateway.domain.report import Status
+from gateway.flow.remind import reminder_of
 from gateway.flow.show import report_shown
 
 MEDIA_TYPE = "application/json"
 
 
-async def body_of(connection: Any, claimed: Claimed, catalogue: Catalogue) -> bytes:
-    """The bytes to send: the same for every attempt, since receivers know repeats by them.
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What an upstream is told, and when that happened."""
+
+    body: bytes
+    occurred_at: datetime
+
+
+async def message_of(connection: Any, claimed: Claimed, catalogue: Catalogue) -> Message:
+    """What to send: the same for every attempt, since receivers know repeats by it.
 
     So an accepted report is shown as it was when it was accepted, whatever has become of it since. Raises
-    ``LookupError`` for a report that is not there.
+    ``LookupError`` for a report that is not there, and ``NothingToSend`` for a reminder of what is not so any more.
     """
-    if claimed.event != Event.accepted:
-        return encode({"event": claimed.event, "report": claimed.report, "reason": claimed.reason})
-    kept = await find_report(connection, claimed.report, catalogue)
+    if claimed.owed is not None:
+        today = civil_date(claimed.claimed_at)
+        body = await reminder_of(connection, claimed.owed, claimed.event, catalogue, today)
+        return Message(body, claimed.owed.made_at)
+    if claimed.report is None:
+        raise LookupError("the delivery is of no report")
+    if claimed.event == Event.accepted:
+        return await _accepted(connection, claimed.report, catalogue)
+    body = encode({"event": claimed.event, "report": claimed.report, "reason": claimed.reason})
+    return Message(body, await _ended_at(connection, claimed.report, claimed.event))
+
+
+async def _accepted(connection: Any, report: UUID, catalogue: Catalogue) -> Message:
+    kept = await find_report(connection, report, catalogue)
     if kept is None:
-        raise LookupError(f"report {claimed.report} is not in storage")
+        raise LookupError(f"report {report} is not in storage")
     shown = await report_shown(connection, kept, catalogue, "vi")
-    return encode(shown | {"status": Status.accepted, "ended": None})
+    return Message(encode(shown | {"status": Status.accepted, "ended": None}), kept.head.received_at)
+
+
+async def _ended_at(connection: Any, report: UUID, event: str) -> datetime:
+    """When a report was returned or withdrawn."""
+    events = (await find_events(connection, [report]))[report]
+    at: list[datetime] = [each.at for each in events if each.event == event]
+    if not at:
+        raise LookupError(f"report {report} was not {event}")
+    return at[-1]
 
 
 def conclude(

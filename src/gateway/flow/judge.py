@@ -5,22 +5,23 @@ that a later line of a batch sees the earlier ones.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from decimal import Decimal
-from fractions import Fraction
+from functools import partial
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from gateway.domain.agency import suggest_code
+from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.form import Form, Type
-from gateway.domain.period import Period, is_late, parse_period, preceding
+from gateway.domain.form import Form
+from gateway.domain.obligation import Obligation, day_of, is_late
+from gateway.domain.period import Period, parse_period
 from gateway.domain.report import CURRENT, Head, ReportKind, Status, Submission
-from gateway.domain.rules import Cells
+from gateway.domain.rules import Cells, Codes
 from gateway.errors import (
     ContentTooLarge,
     Forbidden,
@@ -28,11 +29,15 @@ from gateway.errors import (
     IdempotencyKeyReused,
     Language,
     NotFound,
+    PeriodLocked,
     RevisionConflict,
     Text,
 )
+from gateway.flow.cells import exact_cells
 from gateway.flow.read import read_submission
-from gateway.flow.validate import Codes, Row, Verdict, exact_cells, validate
+from gateway.flow.read_rows import Row
+from gateway.flow.related import Current, CurrentReports, Series, Wanted, wanted
+from gateway.flow.validate import Verdict, validate
 
 MAX_WORK = 20_000_000
 """Rows times the length of the rules that one report may ask for: a few seconds of judging."""
@@ -40,7 +45,10 @@ MAX_WORK = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One body as it came, and in whose name. ``agency`` is the root of the sender's subtree."""
+    """One body as it came, and in whose name. ``agency`` is the root of the sender's subtree.
+
+    ``parts`` are the reports that a consolidation was made from here; None for whatever came from outside.
+    """
 
     body: bytes
     media_type: str
@@ -50,6 +58,15 @@ class Push:
     route: str = "POST /v1/reports"
     query: str = ""
     key: str | None = None
+    parts: tuple[UUID, ...] | None = None
+
+    @property
+    def is_made_here(self) -> bool:
+        return self.parts is not None
+
+    def made_of(self, parts: tuple[UUID, ...]) -> "Push":
+        """The same push as a consolidation of those reports."""
+        return replace(self, parts=parts)
 
 
 class ReportKey(NamedTuple):
@@ -63,26 +80,48 @@ class ReportKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A push that can be judged: readable, and about a form and an agency that exist."""
+    """A push that can be judged: readable, and about a form and an agency that exist.
+
+    ``obligation`` is what it fulfils; without one it may only come where no regime has the form (``is_regulated``).
+    ``within`` are the periods inside this one for which the agency owes the same report, where rules ask for them.
+    """
 
     push: Push
     submission: Submission
     form: Form
     agency: str
     period: Period
+    obligation: Obligation | None
+    is_regulated: bool
+    deadline: date | None
+    within: Sequence[Period]
     sha256: bytes
 
     @property
     def key(self) -> ReportKey:
         return ReportKey(self.agency, self.form.code, self.period.code, self.submission.kind)
 
+    @property
+    def series(self) -> Series:
+        return Series(self.agency, self.form.code, self.submission.kind)
+
+    @property
+    def wanted(self) -> Iterator[Wanted]:
+        """The other reports that its rules look at."""
+        return wanted(self.form, self.series, self.period, self.within)
+
 
 def prepare(push: Push, catalogue: Catalogue, today: date) -> Prepared:
     """Read a push and find what it speaks of. Raises what the contract answers with 400, 403 and 404."""
     submission = read_submission(push.body)
-    period = parse_period(submission.period)
     agency = find_agency(catalogue, submission.agency, push.agency, today)
+    obligations = catalogue.obligations
+    obligation = obligations.of(submission.form, agency, submission.kind, submission.period)
+    rule = obligation.regime.rule if obligation else obligations.rule(submission.form, submission.period)
+    period = parse_period(submission.period, rule)
     form = _form(catalogue, submission, period)
+    is_regulated = obligations.is_regulated(form.code, period)
+    unregulated = None if is_regulated else obligations.unregulated_deadline(period.code)
     if len(submission.rows) * form.weight > MAX_WORK:
         raise ContentTooLarge(
             Text(
@@ -90,7 +129,18 @@ def prepare(push: Push, catalogue: Catalogue, today: date) -> Prepared:
                 f"The report has too many rows for the rules of its form (at most {MAX_WORK // form.weight}).",
             )
         )
-    return Prepared(push, submission, form, agency, period, hashlib.sha256(push.body).digest())
+    return Prepared(
+        push,
+        submission,
+        form,
+        agency,
+        period,
+        obligation,
+        is_regulated,
+        obligation.deadline if obligation else unregulated,
+        obligations.within(form.code, agency, submission.kind, period) if form.uses_within else (),
+        hashlib.sha256(push.body).digest(),
+    )
 
 
 def find_agency(catalogue: Catalogue, text: str, root: str | None, today: date) -> str:
@@ -133,21 +183,14 @@ def _form(catalogue: Catalogue, submission: Submission, period: Period) -> Form:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A kept revision of a report."""
+    """A kept revision of a report; ``returned_at`` where its status is returned."""
 
     id: UUID
     number: int
     status: Status
     late: bool | None
     sha256: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """A current report with its rows, that a later period's rules may look back to."""
-
-    period: Period
-    rows: Mapping[Codes, Cells]
+    returned_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +242,7 @@ class Knowledge:
     catalogue: Catalogue
     at: datetime
     revisions: dict[ReportKey, list[Revision]] = field(default_factory=dict)
-    earlier: dict[tuple[str, str, ReportKind], list[Earlier]] = field(default_factory=dict)
+    reports: CurrentReports = field(default_factory=CurrentReports)
     keys: dict[tuple[UUID, str, str], bytes] = field(default_factory=dict)
     answers: dict[tuple[UUID, str, str], Answer] = field(default_factory=dict)
     heads: dict[UUID, Head] = field(default_factory=dict)
@@ -210,15 +253,6 @@ class Knowledge:
         if name not in self._codes:
             self._codes[name] = self.catalogue.codes_of(form, day)
         return self._codes[name]
-
-    def previous(self, key: ReportKey, form: Form, period: Period) -> Mapping[Codes, Cells] | None:
-        """The rows of the report whose period ends the day before this one starts."""
-        if not form.uses_previous:
-            return None
-        known = self.earlier.get((key.agency, key.form, key.kind), [])
-        by_period = {each.period: each for each in known}
-        candidates = preceding(period, by_period)
-        return by_period[candidates[0]].rows if candidates else None
 
 
 def fingerprint(prepared: Prepared) -> bytes:
@@ -245,12 +279,44 @@ def judge(prepared: Prepared, knowledge: Knowledge, render: Render, sign: Sign) 
             head = knowledge.heads.get(revision.id)
             return Known(revision.id, push.language) if head is None else render(head, 200, push.language)
     last = max(revisions, key=lambda each: each.number, default=None)
-    conflict = _conflict(prepared.submission.corrects, current, last)
+    conflict = _locked(prepared, current, knowledge.at) or _conflict(prepared.submission.corrects, current, last)
     return conflict or _decide(prepared, knowledge, current, last, render, sign)
 
 
 def _replayed(answer: Answer) -> Answer:
     return Answer(answer.status, answer.body, answer.media_type, answer.location, replayed=True)
+
+
+def _locked(prepared: Prepared, current: Revision | None, at: datetime) -> PeriodLocked | None:
+    """Whether the period is locked for the sender. What is made here from counted reports changes no figure."""
+    obligation = prepared.obligation
+    if obligation is None or prepared.push.is_made_here:
+        return None
+    return locked(obligation, civil_date(at), None if current is None else day_of(current.returned_at))
+
+
+def locked(obligation: Obligation, day: date, returned_on: date | None) -> PeriodLocked | None:
+    """The refusal of a change to a report on a day on which its period is locked."""
+    until = obligation.taken_until
+    if until is None or obligation.still_taken_on(day, returned_on):
+        return None
+    receiver = obligation.regime.document.receiver
+    since = until + timedelta(days=1)
+    ask = receiver or "Chính phủ / the Government"
+    return PeriodLocked(
+        Text(
+            f"Kỳ {obligation.period.code} của biểu {obligation.form} đã khóa với {obligation.agency} từ {since}. "
+            f"Đề nghị cơ quan nhận báo cáo ({ask}) gia hạn hoặc trả lại báo cáo.",
+            f"Period {obligation.period.code} of form {obligation.form} has been locked for {obligation.agency} since "
+            f"{since}. Ask the receiving agency ({ask}) for an extension, or to return the report.",
+        ),
+        extra={
+            "locked_since": since.isoformat(),
+            "deadline": obligation.deadline and obligation.deadline.isoformat(),
+            "regime": obligation.regime.code,
+            "ask": receiver,
+        },
+    )
 
 
 def _conflict(corrects: UUID | None, current: Revision | None, last: Revision | None) -> GatewayError | None:
@@ -279,7 +345,7 @@ def _decide(
     sign: Sign,
 ) -> Stored:
     verdict = verdict_on(prepared, knowledge)
-    late = current.late if current is not None else is_late(knowledge.at, prepared.period)
+    late = current.late if current is not None else is_late(knowledge.at, prepared.deadline)
     revision = None if verdict.refused else (last.number if last else 0) + 1
     head = _head(prepared, verdict, revision, None if verdict.refused else late, knowledge.at, sign)
     answer = render(head, 422 if verdict.refused else 201, prepared.push.language)
@@ -299,7 +365,9 @@ def verdict_on(prepared: Prepared, knowledge: Knowledge) -> Verdict:
         knowledge.catalogue.agencies,
         prepared.agency,
         knowledge.codes(form, period.end),
-        knowledge.previous(prepared.key, form, period),
+        knowledge.reports.related(form, prepared.series, period, prepared.within),
+        is_owed=prepared.obligation is not None or prepared.push.is_made_here or not prepared.is_regulated,
+        is_made_here=prepared.push.is_made_here,
     )
 
 
@@ -350,27 +418,9 @@ def _remember(stored: Stored, knowledge: Knowledge) -> None:
     new = Revision(head.id, head.revision, head.status, head.late, prepared.sha256)
     knowledge.revisions[key] = [*kept, new]
     knowledge.heads[head.id] = head
-    if prepared.form.uses_previous:
-        rows = {row.codes: exact_cells(prepared.form, row.cells) for row in stored.rows}
-        name_of = (key.agency, key.form, key.kind)
-        others = [each for each in knowledge.earlier.get(name_of, []) if each.period != prepared.period]
-        knowledge.earlier[name_of] = [*others, Earlier(prepared.period, rows)]
+    read = partial(_exact_rows, prepared.form, stored.rows)
+    knowledge.reports.add(prepared.series, Current(head.id, prepared.period, prepared.form, read))
 
 
-def day_before(period: Period) -> date:
-    """The last day of whatever period precedes this one."""
-    return period.start - timedelta(days=1)
-
-
-def cells_from_storage(form: Form, kept: Form, figures: Iterable[str | None]) -> Cells:
-    """Kept figures in the order of a form's indicators, as rules read them; absent indicators are blank."""
-    by_id = dict(zip((kept.indicators[p].id for p in kept.number_positions), figures, strict=True))
-    return [_figure(each.type, by_id.get(each.id)) for each in form.indicators]
-
-
-def _figure(kind: Type, text: str | None) -> int | Fraction | bool | None:
-    if text is None or kind is Type.text:
-        return None
-    if kind is Type.boolean:
-        return text != "0"
-    return int(text) if kind is Type.integer else Fraction(Decimal(text))
+def _exact_rows(form: Form, rows: Sequence[Row]) -> Mapping[Codes, Cells]:
+    return {row.codes: exact_cells(form, row.cells) for row in rows}

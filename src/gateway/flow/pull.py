@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.db.figures import After, Scope, single_rows, snapshot, state_token
+from gateway.db.figures import After, single_rows, snapshot, state_token
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form
 from gateway.flow.aggregate import Question
@@ -38,30 +38,22 @@ async def pull(
     engine: AsyncEngine, catalogue: Catalogue, question: Question, after: Place | None
 ) -> AsyncIterator[Observations]:
     """The observations of a question from one snapshot, from just after a place on; blanks are not observed."""
-    agencies = catalogue.agencies
-    under = None
-    if question.under is not None:
-        codes = {code for each in question.periods for code in agencies.placed(each.end).subtree(question.under)}
-        under = sorted(agencies.ids[code] for code in codes)
-    scope = Scope(
-        catalogue.form_ids[question.form_code],
-        [each.code for each in question.periods],
-        sorted({each.end.year for each in question.periods}),
-        under,
-    )
     breakdowns = [each.id for each in question.form.breakdowns]
     columns = ["form", "form_version", "agency", "period", *breakdowns, "indicator", "value", "report", "revision"]
     async with snapshot(engine) as connection:
-        token = await state_token(connection)
-        yield Observations(token, columns, _items(connection, catalogue, question, scope, after))
+        token = question.state(await state_token(connection))
+        yield Observations(token, columns, _items(connection, catalogue, question, after))
 
 
 async def _items(
-    connection: Any, catalogue: Catalogue, question: Question, scope: Scope, after: Place | None
+    connection: Any, catalogue: Catalogue, question: Question, after: Place | None
 ) -> AsyncGenerator[tuple[Place, dict[str, object]], None]:
     wanted = {each.id for each in question.indicators}
     since = After(after.report, after.row) if after else None
-    async for row in single_rows(connection, scope, since):
+    counted = _counted(catalogue, question)
+    async for row in single_rows(connection, question.scope(catalogue), since):
+        if counted is not None and row["agency_id"] not in counted[row["period"]]:
+            continue
         form = catalogue.form_version(question.form_code, row["form_version"])
         if form is None:
             raise LookupError(f"form {question.form_code} version {row['form_version']} is not in the catalogue")
@@ -72,6 +64,14 @@ async def _items(
                 after.indicator,
             ):
                 yield place, item
+
+
+def _counted(catalogue: Catalogue, question: Question) -> dict[str, set[int]] | None:
+    """Storage keys of those in the subtree, for each period: one may be in it in some only. None is everyone."""
+    if question.under is None:
+        return None
+    ids = catalogue.agencies.ids
+    return {each.code: {ids[code] for code in question.branches(catalogue, each)} for each in question.periods}
 
 
 def _observed(form: Form, row: Any, wanted: set[str], catalogue: Catalogue) -> list[tuple[Place, dict[str, object]]]:

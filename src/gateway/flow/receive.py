@@ -34,13 +34,11 @@ from gateway.db.reading import find_answer, find_head
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form
-from gateway.domain.period import parse_period
-from gateway.domain.report import Status
+from gateway.domain.report import ReportKind, Status
 from gateway.errors import GatewayError, InternalError, Text, Unavailable
 from gateway.flow.judge import (
     Answer,
     Decision,
-    Earlier,
     Knowledge,
     Known,
     Prepared,
@@ -51,15 +49,15 @@ from gateway.flow.judge import (
     Revision,
     Sign,
     Stored,
-    cells_from_storage,
-    day_before,
     fingerprint,
     judge,
     prepare,
     verdict_on,
 )
 from gateway.flow.load import Catalogues
-from gateway.flow.validate import Row, Verdict
+from gateway.flow.look_up import know, look_ups
+from gateway.flow.read_rows import Row
+from gateway.flow.validate import Verdict
 
 Reply = Answer | GatewayError
 
@@ -151,10 +149,9 @@ class Intake:
     async def _attempt(self, connection: Any, catalogue: Catalogue, pushes: Sequence[Push]) -> list[Reply]:
         prepared = [_prepare(push, catalogue) for push in pushes]
         able = [each for each in prepared if isinstance(each, Prepared)]
-        standing = await read_standing(connection, [_query(each, catalogue) for each in able])
-        if standing.catalogue != catalogue.revision:
+        revision, knowledge = await _known(connection, catalogue, able)
+        if revision != catalogue.revision:
             raise Overtaken("a newer catalogue")
-        knowledge = _knowledge(catalogue, standing, able)
         decisions: list[Decision] = [
             judge(each, knowledge, self.render, self.sign) if isinstance(each, Prepared) else each for each in prepared
         ]
@@ -204,11 +201,20 @@ def _query(prepared: Prepared, catalogue: Catalogue) -> KeyQuery:
         catalogue.form_ids[prepared.form.code],
         prepared.submission.kind.value,
         prepared.period.code,
-        day_before(prepared.period) if prepared.form.uses_previous else None,
         prepared.push.client,
         prepared.push.route,
         prepared.push.key,
     )
+
+
+async def _known(connection: Any, catalogue: Catalogue, prepared: Sequence[Prepared]) -> tuple[int, Knowledge]:
+    """What pushes are judged by, read from storage, and the newest revision of the catalogue at that moment."""
+    wanted = list(dict.fromkeys(each for push in prepared for each in push.wanted))
+    queries = [_query(each, catalogue) for each in prepared]
+    standing = await read_standing(connection, queries, look_ups(wanted, catalogue))
+    knowledge = _knowledge(catalogue, standing, prepared)
+    know(knowledge.reports, standing.related, wanted, catalogue)
+    return standing.catalogue, knowledge
 
 
 def _knowledge(catalogue: Catalogue, standing: Standing, prepared: Sequence[Prepared]) -> Knowledge:
@@ -218,14 +224,8 @@ def _knowledge(catalogue: Catalogue, standing: Standing, prepared: Sequence[Prep
         known = knowledge.revisions.setdefault(key, [])
         if all(each.id != kept.id for each in known):
             digest = bytes.fromhex(kept.sha256)
-            known.append(Revision(kept.id, kept.revision, Status(kept.status), kept.late, digest))
-    for earlier in standing.previous:
-        push = prepared[earlier.n - 1]
-        form = catalogue.form_version(push.form.code, earlier.version)
-        if form is not None:
-            rows = {tuple(codes): cells_from_storage(push.form, form, figures) for codes, figures, _ in earlier.rows}
-            name = (push.agency, push.form.code, push.submission.kind)
-            knowledge.earlier.setdefault(name, []).append(Earlier(parse_period(earlier.period), rows))
+            status = Status(kept.status)
+            known.append(Revision(kept.id, kept.revision, status, kept.late, digest, kept.returned_at))
     for used in standing.keys:
         push_of = prepared[used.n - 1].push
         name_of = (push_of.client, push_of.route, push_of.key or "")
@@ -248,6 +248,7 @@ def _report(stored: Stored, catalogue: Catalogue) -> NewReport:
         kind=submission.kind.value,
         revision=head.revision,
         status=head.status.value,
+        counted=_is_counted(prepared, catalogue),
         nil=submission.nil.value if submission.nil else None,
         corrects=submission.corrects,
         ends=stored.ends,
@@ -264,7 +265,18 @@ def _report(stored: Stored, catalogue: Catalogue) -> NewReport:
         codes=_joined("{" + ",".join([f'"{code}"' for code in row.codes]) + "}" for row in rows),
         figures=_joined(_figures(row, form) for row in rows),
         texts=_joined(_texts(row, form) for row in rows) if form.text_positions else None,
+        parts=() if head.revision is None else prepared.push.parts or (),
     )
+
+
+def _is_counted(prepared: Prepared, catalogue: Catalogue) -> bool:
+    """Own figures are; a consolidation only if it was received, is owed, and its parts are not owed here."""
+    if prepared.submission.kind is ReportKind.own:
+        return True
+    obligation = prepared.obligation
+    if obligation is None or prepared.push.is_made_here:
+        return False
+    return catalogue.obligations.is_counted(obligation)
 
 
 def _joined(literals: Iterable[str]) -> str | None:
@@ -336,8 +348,8 @@ async def check(intake: Intake, push: Push) -> Verdict:
     catalogue = await intake.catalogues.newest()
     prepared = prepare(push, catalogue, _today())
     async with driver(intake.engine) as connection:
-        standing = await read_standing(connection, [_query(prepared, catalogue)])
-    return verdict_on(prepared, _knowledge(catalogue, standing, [prepared]))
+        _, knowledge = await _known(connection, catalogue, [prepared])
+    return verdict_on(prepared, knowledge)
 
 
 def _today() -> date:

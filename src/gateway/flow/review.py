@@ -7,10 +7,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from gateway.db.engine import driver
-from gateway.db.reading import KeptReport, find_report
+from gateway.db.reading import KeptReport, find_events, find_report
+from gateway.db.standings import clock
+from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.report import Status
+from gateway.domain.obligation import day_of
+from gateway.domain.report import CURRENT, Status
 from gateway.errors import NotFound, StateConflict, Text
+from gateway.flow.judge import locked
 
 _FROM = {
     Status.returned: ("accepted",),
@@ -40,10 +44,13 @@ async def end_report(
 ) -> KeptReport:
     """Return or withdraw a report: from then on it is not counted, and upstreams it was meant for are told.
 
-    Doing it again changes nothing. Raises ``NotFound``, or ``StateConflict`` from any other state.
+    Doing it again changes nothing. Raises ``NotFound``, ``StateConflict`` from any other state, and for a
+    withdrawal ``PeriodLocked``.
     """
     async with driver(engine) as connection, connection.transaction():
         value = status.value
+        if status is Status.withdrawn:
+            await _require_open(connection, await _find(connection, report, catalogue), catalogue)
         if await connection.fetchval(_END, report, value, list(_FROM[status]), client, reason):
             # Only now: ending the report waited for a connector being made, whose deliveries are seen from here on.
             connectors = await _connectors_told(connection, report)
@@ -58,6 +65,19 @@ async def end_report(
                 extra={"state": kept.head.status.value},
             )
         return kept
+
+
+async def _require_open(connection: Any, kept: KeptReport, catalogue: Catalogue) -> None:
+    """A locked period's figures stay as they are. Raises ``PeriodLocked``."""
+    head = kept.head
+    obligation = catalogue.obligations.of(head.form, head.agency, head.kind, head.period)
+    if obligation is None or head.status not in CURRENT:
+        return
+    events = (await find_events(connection, [head.id]))[head.id]
+    returned = [each.at for each in events if each.event == "returned"]
+    refusal = locked(obligation, civil_date(await clock(connection)), day_of(returned[-1] if returned else None))
+    if refusal is not None:
+        raise refusal
 
 
 async def _find(connection: Any, report: UUID, catalogue: Catalogue) -> KeptReport:

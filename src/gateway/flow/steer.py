@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import sqlalchemy as sa
-from cryptography.fernet import MultiFernet
+from cryptography.fernet import InvalidToken, MultiFernet
 from pydantic import BeforeValidator, Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -24,17 +24,18 @@ from gateway.db.deliveries import (
     add_backlog,
     cancel_delivery,
     cancel_open,
+    cancel_reminders,
     find_delivery,
     hasten_delivery,
     reopen_all,
     reopen_delivery,
 )
-from gateway.db.engine import driver
+from gateway.db.engine import driver, server_now
+from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.delivery import DeliveryState
+from gateway.domain.delivery import REMINDERS, DeliveryState, Event
 from gateway.domain.document import Day, Document
 from gateway.domain.period import VIETNAM
-from gateway.domain.report import ReportKind
 from gateway.domain.upstream import What
 from gateway.errors import MalformedRequest, NotFound, Place, StateConflict, Text
 from gateway.flow.load import Catalogues
@@ -49,15 +50,35 @@ _PerSecond = Annotated[
 ]
 
 
+class Remind(Document):
+    """What a connector is reminded of: obligations that have no accepted report."""
+
+    due_in_days: int | None = Field(
+        None, ge=0, le=60, description="So many days before one is due; 0: on that day; null: never."
+    )
+    overdue: bool = Field(False, description="Whether also on the day after.")
+
+    @property
+    def events(self) -> frozenset[Event]:
+        """Which reminders it asks for."""
+        asked = {Event.due: self.due_in_days is not None, Event.overdue: self.overdue}
+        return frozenset(event for event, is_asked in asked.items() if is_asked)
+
+
 class ConnectorDocument(Document):
     """What an operator asks a connector to be."""
 
     name: _Name | None = Field(None, description="If given, the name in the address.")
-    kind: _Name = Field(description="How the upstream is spoken to: `http_json`.")
+    kind: _Name = Field(description="How the upstream is spoken to: `http_json`, or `webhook` (Standard Webhooks).")
     url: str = Field(min_length=1, max_length=2000)
     forms: list[_Name] | None = Field(None, min_length=1, max_length=1000, description="Only these forms; null: all.")
     under: _Name | None = Field(None, description="Only this agency and everything below it; null: the whole country.")
-    what: Literal["own", "consolidation", "all"] = Field("own", description="Which kinds of report.")
+    what: Literal["own", "consolidation", "all", "none"] = Field(
+        "own", description="Which kinds of report; `none` where only reminders are wanted."
+    )
+    remind: Remind | None = Field(
+        None, description="Reminders of obligations, of the `forms` and `under` above; only for kind `webhook`."
+    )
     from_: Day | None = Field(
         None,
         alias="from",
@@ -69,8 +90,9 @@ class ConnectorDocument(Document):
     credentials: dict[_Name, _Secret] | None = Field(
         None,
         max_length=10,
-        description="Of `http_json`: `bearer`, `signing_secret` (`whsec_…`). Absent: keeps those there are; "
-        "`{}`: none. Never read back.",
+        description="`bearer`; `signing_secret`: `whsec_…`, or an Ed25519 private key `whsk_…`, or several with a "
+        "space between them while the receiver changes from one to the other. A `webhook` needs one. Absent: keeps "
+        "those there are; `{}`: none. Never read back.",
     )
 
 
@@ -98,11 +120,26 @@ async def change_connector(
             if known is not None and document.credentials is None and known.credentials is not None:
                 _require_same_place(known.url, document.url)
             await stored.record(connection, [], f"connector {name}", client)
-            is_new = await put_connector(connection, name, values)
+            since = _reminds_since(known, values, civil_date(await server_now(connection)))
+            is_new = await put_connector(connection, name, values | {"remind_since": since})
             kept = await _find(connection, name, sees)
+            raw = await _driver(connection)
+            if unasked := REMINDERS - (document.remind.events if document.remind else frozenset()):
+                await cancel_reminders(raw, kept.id, sorted(unasked), "the connector does not ask for it any more")
             if document.from_ is not None:
-                await add_backlog(await _driver(connection), _backlog(kept, catalogue, today))
+                await add_backlog(raw, _backlog(kept, catalogue, today))
             return kept, is_new
+
+
+def _reminds_since(known: sa.Row[Any] | None, values: Mapping[str, Any], today: date) -> date | None:
+    """Since when a connector has asked for just these reminders: of what became overdue before, it is told nothing."""
+    if values["remind"] is None:
+        return None
+    if known is None or known.remind_since is None:
+        return today
+    is_same = all(getattr(known, name) == values[name] for name in ("remind", "forms", "under"))
+    since: date = known.remind_since if is_same else today
+    return since
 
 
 def _require_same_place(known: str, new: str) -> None:
@@ -123,6 +160,28 @@ def _values(document: ConnectorDocument, secrets: MultiFernet) -> dict[str, Any]
     return values
 
 
+def opened(secrets: MultiFernet, credentials: bytes | None) -> Mapping[str, str] | None:
+    """Kept credentials as a connector takes them. Raises ``InvalidToken`` where no key of ours opens them."""
+    if credentials is None:
+        return None
+    found: dict[str, str] = json.loads(secrets.decrypt(credentials))
+    return found
+
+
+async def known_credentials(
+    engine: AsyncEngine, secrets: MultiFernet, name: str, sees: Sees
+) -> Mapping[str, str] | None:
+    """The credentials that a connector keeps unless it is given others; None if it has none that can be read."""
+    async with engine.connect() as connection:
+        known = await find_connector(connection, name)
+    if known is None or not sees(known.under):
+        return None
+    try:
+        return opened(secrets, known.credentials)
+    except InvalidToken:
+        return None
+
+
 def _backlog(connector: sa.Row[Any], catalogue: Catalogue, today: date) -> Backlog:
     agencies = catalogue.agencies
     return Backlog(
@@ -132,7 +191,7 @@ def _backlog(connector: sa.Row[Any], catalogue: Catalogue, today: date) -> Backl
         if connector.under is None
         else [agencies.ids[code] for code in agencies.placed(today).subtree(connector.under)],
         forms=None if connector.forms is None else [catalogue.form_ids[code] for code in connector.forms],
-        kinds=list(ReportKind) if connector.what == What.all else [connector.what],
+        kinds=What(connector.what).kinds,
     )
 
 
