@@ -136,6 +136,18 @@ def a_form(**changes: object) -> dict[str, Any]:
     }
 
 
+def a_regime(**changes: object) -> dict[str, Any]:
+    """A regime by which every department of Ha Noi reports the form ``a_form`` for every quarter."""
+    return {
+        "code": "TEST",
+        "legal_basis": "Chế độ thử nghiệm",
+        "forms": ["TEST_01"],
+        "frequency": "quarterly",
+        "who": [{"levels": ["department"], "under": "H26"}],
+        **changes,
+    }
+
+
 def a_small_report(**changes: object) -> dict[str, Any]:
     """A correct report of the form ``a_form``."""
     rows = [{"sector": "LAND", "amount": 5}]

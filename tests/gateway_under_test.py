@@ -44,6 +44,7 @@ FILLED = (
     "report_rows",
     "payloads",
     "report_events",
+    "consolidation_parts",
     "reports",
     "idempotency_keys",
     "attempts",
@@ -289,6 +290,36 @@ async def accepted(client: httpx.AsyncClient, document: object, key: str | None 
     answer = await push(client, document, key)
     assert answer.status_code == 201, answer.text[:500]
     return shown(answer)
+
+
+async def put(client: httpx.AsyncClient, path: str, document: object) -> httpx.Response:
+    """Put a document of the catalogue; bytes go as they are, ``path`` is below ``/v1``."""
+    content = document if isinstance(document, bytes) else body(document)
+    return await client.put(f"/v1{path}", content=content, headers={"Content-Type": "application/json"})
+
+
+async def have(client: httpx.AsyncClient, path: str, document: object) -> dict[str, Any]:
+    """Put a document that is taken; what the answer says."""
+    answer = await put(client, path, document)
+    assert answer.status_code == 200, answer.text[:500]
+    return shown(answer)
+
+
+async def asked(client: httpx.AsyncClient, path: str, **parameters: Any) -> dict[str, Any]:
+    """What a route below ``/v1`` answers to a question that makes sense."""
+    answer = await client.get(f"/v1{path}", params=parameters)
+    assert answer.status_code == 200, answer.text[:500]
+    return shown(answer)
+
+
+async def every_item(client: httpx.AsyncClient, path: str, **parameters: Any) -> list[dict[str, Any]]:
+    """The items of a list, page after page."""
+    page = await asked(client, path, **parameters)
+    items: list[dict[str, Any]] = page["items"]
+    while page["next"] is not None:
+        page = await asked(client, path, **parameters, cursor=page["next"])
+        items += page["items"]
+    return items
 
 
 def shown(answer: httpx.Response) -> dict[str, Any]:

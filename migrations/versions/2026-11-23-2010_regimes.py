@@ -40,6 +40,28 @@ def upgrade() -> None:
     _remind()
 
 
+def downgrade() -> None:
+    _remind_no_more()
+    op.drop_index(op.f("ix_consolidation_parts_part_id"), table_name="consolidation_parts")
+    op.drop_table("consolidation_parts")
+    op.drop_index("ix_reports_of_period", table_name="reports")
+    op.create_index(
+        "ix_reports_counted",
+        "reports",
+        ["form_id", "period"],
+        unique=False,
+        postgresql_where=sa.text("status = 'accepted'"),
+    )
+    op.drop_column("reports", "counted")
+    op.execute("DELETE FROM catalog_entries WHERE kind in ('calendar', 'regime', 'extension')")
+    _require_kinds("kind in ('codelist', 'form', 'agency')")
+
+
+def _require_kinds(condition: str) -> None:
+    op.drop_constraint(op.f("ck_catalog_entries_kind"), "catalog_entries")
+    op.create_check_constraint(op.f("ck_catalog_entries_kind"), "catalog_entries", condition)
+
+
 def _remind() -> None:
     """Connectors may ask for reminders of obligations, which are deliveries without a report."""
     op.add_column("connectors", sa.Column("remind", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
@@ -63,28 +85,6 @@ def _remind() -> None:
         unique=True,
         postgresql_where=sa.text("report_id IS NULL"),
     )
-
-
-def downgrade() -> None:
-    _remind_no_more()
-    op.drop_index(op.f("ix_consolidation_parts_part_id"), table_name="consolidation_parts")
-    op.drop_table("consolidation_parts")
-    op.drop_index("ix_reports_of_period", table_name="reports")
-    op.create_index(
-        "ix_reports_counted",
-        "reports",
-        ["form_id", "period"],
-        unique=False,
-        postgresql_where=sa.text("status = 'accepted'"),
-    )
-    op.drop_column("reports", "counted")
-    op.execute("DELETE FROM catalog_entries WHERE kind in ('calendar', 'regime', 'extension')")
-    _require_kinds("kind in ('codelist', 'form', 'agency')")
-
-
-def _require_kinds(condition: str) -> None:
-    op.drop_constraint(op.f("ck_catalog_entries_kind"), "catalog_entries")
-    op.create_check_constraint(op.f("ck_catalog_entries_kind"), "catalog_entries", condition)
 
 
 def _remind_no_more() -> None:

@@ -74,6 +74,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         version="1.0",
         description=documents.DESCRIPTION,
         openapi_tags=TAGS,
+        generate_unique_id_function=lambda route: route.name,
         telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,

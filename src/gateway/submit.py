@@ -75,7 +75,7 @@ async def _submit(http: httpx.AsyncClient, file: Path, console: Console) -> bool
 def validate_files(files: Sequence[Path], form: Path | None, console: Console) -> bool:
     """Check files against the bundled catalogue, or a form of one's own; True when all would be accepted.
 
-    Rules that look back at the preceding report are undecided here: only the gateway has it.
+    Rules that look at other reports are undecided here: only the gateway has those.
     """
     catalogue = offline_catalogue(form)
     now = datetime.now(UTC)

@@ -209,7 +209,7 @@ async def test_ten_thousand_lines_are_taken(province: httpx.AsyncClient) -> None
 async def test_more_reports_than_one_chunk_holds_are_each_stored(client_for: NewClient, engine: AsyncEngine) -> None:
     country = await client_for()
     communes = [f"GSO:{number}" for number in ("00004", "00008")]
-    quarters = [f"{year}-Q{quarter}" for year in range(2030, 2060) for quarter in (1, 2, 3, 4)]
+    quarters = [f"{year}-Q{quarter}" for year in range(2030, 2070) for quarter in (1, 2, 3)]
     row = a_balanced_row()
     sent = [a_report(agency=agency, period=period, rows=[row]) for agency in communes for period in quarters]
     lines = await batch(country, ndjson(*sent))

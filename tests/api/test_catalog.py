@@ -17,7 +17,6 @@ from factories import (
     a_small_report,
     an_agency,
     an_indicator,
-    body,
 )
 from gateway.domain.agency import agency_faults
 from gateway.flow.load import Catalogues
@@ -27,6 +26,7 @@ from gateway_under_test import (
     connected,
     findings,
     push,
+    put,
     refused,
     rules,
     shown,
@@ -41,11 +41,6 @@ EDITOR = ("catalog:write", "reports:write", "reports:read")
 async def editor(client_for: NewClient) -> httpx.AsyncClient:
     """A client of the whole country that changes the catalogue."""
     return await client_for(*EDITOR)
-
-
-async def put(client: httpx.AsyncClient, path: str, document: object) -> httpx.Response:
-    content = document if isinstance(document, bytes) else body(document)
-    return await client.put(f"/v1{path}", content=content, headers={"Content-Type": "application/json"})
 
 
 async def revision(engine: AsyncEngine) -> int:

@@ -1,5 +1,6 @@
 """What operators see and do: connectors and deliveries, each within the operator's subtree."""
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +21,8 @@ from forwarding import (
     working,
 )
 from gateway.api.deps import Gateway
+from gateway.flow import remind
+from gateway.flow.remind import Reminders
 from gateway_under_test import NewClient, accepted, connected, refused, shown
 
 DOCUMENT: dict[str, Any] = {
@@ -28,11 +31,21 @@ DOCUMENT: dict[str, Any] = {
     "forms": ["TTHC_06A"],
     "under": "H26",
     "what": "own",
+    "remind": None,
     "from": None,
     "concurrency": 8,
     "rate": 2.5,
     "allow_private_addresses": False,
 }
+
+
+WEBHOOK: dict[str, Any] = {
+    "kind": "webhook",
+    "what": "none",
+    "remind": {"due_in_days": 3, "overdue": True},
+    "credentials": {"signing_secret": "whsec_" + "A" * 32},
+}
+"""What makes the document one of a webhook that is only reminded."""
 
 
 @pytest.fixture
@@ -118,6 +131,17 @@ async def test_credentials_are_never_read_back_and_stay_until_they_are_replaced(
         ({"rate": 0}, ["/rate"]),
         ({"rate": "1"}, ["/rate"]),
         ({"schedule": []}, ["/schedule"]),
+        ({"remind": {"overdue": True}}, ["/remind"]),
+        ({"what": "none"}, ["/what"]),
+        (WEBHOOK | {"credentials": {}}, ["/credentials"]),
+        (WEBHOOK | {"credentials": {"signing_secret": "whsk_short"}}, ["/credentials"]),
+        (WEBHOOK | {"remind": {}}, ["/remind"]),
+        (WEBHOOK | {"remind": {"due_in_days": None, "overdue": False}}, ["/remind"]),
+        (WEBHOOK | {"remind": {"due_in_days": -1}}, ["/remind/due_in_days"]),
+        (WEBHOOK | {"remind": {"due_in_days": 61}}, ["/remind/due_in_days"]),
+        (WEBHOOK | {"remind": {"due_in_days": True}}, ["/remind/due_in_days"]),
+        (WEBHOOK | {"remind": {"late": True}}, ["/remind/late"]),
+        (WEBHOOK | {"remind": None}, ["/what"]),
         ({"url": "ftp://x", "forms": ["NO"], "under": "Z99"}, ["/forms/0", "/url", "/under"]),
     ],
 )
@@ -131,7 +155,38 @@ async def test_every_wrong_place_of_a_connector_is_named_at_once(
 
 async def test_an_unsupported_kind_is_told_what_is_supported(operator: httpx.AsyncClient) -> None:
     [place] = refused(await put(operator, kind="dhis2"), 400, "malformed-request")["errors"]
-    assert "http_json" in place["message"]
+    assert "http_json, webhook" in place["message"]
+
+
+async def test_a_webhook_that_is_reminded_is_made_and_read_back(operator: httpx.AsyncClient) -> None:
+    made = await put(operator, **WEBHOOK)
+    assert made.status_code == 201, made.text
+    assert shown(made).items() >= {"kind": "webhook", "what": "none", "has_credentials": True}.items()
+    assert shown(made)["remind"] == WEBHOOK["remind"]
+    assert shown(await operator.get("/v1/connectors/national"))["remind"] == WEBHOOK["remind"]
+    overdue = await put(operator, **WEBHOOK | {"remind": {"overdue": True}})
+    assert shown(overdue)["remind"] == {"due_in_days": None, "overdue": True}
+
+
+async def test_credentials_that_are_kept_are_judged_by_the_kind_they_are_kept_for(operator: httpx.AsyncClient) -> None:
+    kept = {name: value for name, value in WEBHOOK.items() if name != "credentials"}
+    assert places(await put(operator, **kept)) == ["/credentials"]
+    await put(operator, credentials={"bearer": "a.token"})
+    assert places(await put(operator, **kept)) == ["/credentials"]
+    await put(operator, **WEBHOOK)
+    assert (await put(operator, **kept)).status_code == 200
+    assert (await put(operator, kind="http_json")).status_code == 200
+
+
+async def test_credentials_that_no_key_opens_any_more_are_given_anew(
+    operator: httpx.AsyncClient, gateway: Gateway
+) -> None:
+    await put(operator, **WEBHOOK)
+    async with connected(gateway.engine) as connection:
+        await connection.execute("UPDATE connectors SET credentials = 'of another key'")
+    kept = {name: value for name, value in WEBHOOK.items() if name != "credentials"}
+    assert places(await put(operator, **kept)) == ["/credentials"]
+    assert (await put(operator, **WEBHOOK)).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["National", "9lives", "a" * 64, "a_b", "-a"])
@@ -263,6 +318,7 @@ async def test_a_refused_delivery_shows_its_attempts_and_is_retried(
         "form": "TTHC_06A",
         "period": "2098-Q3",
         "kind": "own",
+        "owed_by": None,
         "made_at": 0,
         "due_at": None,
         "attempts": 1,
@@ -332,6 +388,41 @@ async def test_deliveries_come_in_pages_newest_first_and_by_what_is_asked(
     assert await asked(report=str(reports[0]), connector="two", state="pending") == 1
     assert await asked(state="refused") == 0
     assert await asked(report=str(uuid4())) == 0
+
+
+async def test_a_reminder_is_listed_retried_and_cancelled_like_any_delivery(
+    operator: httpx.AsyncClient, provincial: httpx.AsyncClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def clock(_: object) -> datetime:
+        return datetime(2098, 9, 18, 5, tzinfo=UTC)
+
+    monkeypatch.setattr(remind, "clock", clock)
+    await put(operator, **WEBHOOK | {"under": "H26.18"})
+    await put(operator, "neighbour", **WEBHOOK | {"under": "H01.18"})
+    assert await Reminders(gateway.engine, gateway.catalogues).make() == 2
+    [reminder] = shown(await operator.get("/v1/deliveries", params={"connector": "national"}))["items"]
+    assert reminder | {"id": 0, "made_at": 0, "due_at": 0} == {
+        "id": 0,
+        "connector": "national",
+        "report": None,
+        "event": "due",
+        "state": "pending",
+        "agency": "H26.18",
+        "form": "TTHC_06A",
+        "period": "2098-Q3",
+        "kind": "own",
+        "owed_by": "2098-09-20",
+        "made_at": 0,
+        "due_at": 0,
+        "attempts": 0,
+        "finished_at": None,
+        "outcome": None,
+    }
+    address = f"/v1/deliveries/{reminder['id']}"
+    assert shown(await operator.get(address)) == reminder | {"history": []}
+    assert [each["id"] for each in shown(await provincial.get("/v1/deliveries"))["items"]] == [reminder["id"]]
+    assert shown(await provincial.post(f"{address}/cancel", json={"reason": "đã gọi điện"}))["state"] == "cancelled"
+    assert shown(await provincial.post(f"{address}/retry"))["state"] == "pending"
 
 
 @pytest.mark.parametrize(

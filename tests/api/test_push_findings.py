@@ -308,6 +308,60 @@ async def test_the_first_quarter_follows_the_year_since_no_fourth_quarter_is_rep
     await accepted(province, a_report(period="2099-Q1", rows=[a_balanced_row(carried_over=9)]))
 
 
+def over_quarters(carried_over: int, online: int) -> dict[str, Any]:
+    """A row that begins with so many dossiers, takes in so many more and resolves them all."""
+    resolved = carried_over + online
+    figures = {"received_total": resolved, "received_online": online, "received_offline": 0}
+    figures |= {"carried_over": carried_over, "resolved_total": resolved, "resolved_on_time": resolved}
+    return a_balanced_row(carried_over=carried_over) | figures
+
+
+async def report_quarters(client: httpx.AsyncClient) -> None:
+    """Report the first three quarters of a year that begins with 4 dossiers, 10 taken in and resolved in each."""
+    for quarter, carried_over in (("Q1", 4), ("Q2", 0), ("Q3", 0)):
+        await accepted(client, a_report(period=f"2098-{quarter}", rows=[over_quarters(carried_over, 10)]))
+
+
+async def test_a_year_has_at_least_what_its_quarters_had_and_begins_as_the_first_of_them(
+    province: httpx.AsyncClient,
+) -> None:
+    await report_quarters(province)
+    for online in (30, 45):  # no fourth quarter is reported: what came in it is in the year alone
+        said = shown(await push(province, a_report(period="2098", rows=[over_quarters(4, online)]), to="/validate"))
+        assert (said["accepted"], [each["rule"] for each in said["findings"]]) == (True, ["R6"])
+
+
+async def test_a_year_that_disagrees_with_its_quarters_needs_an_explanation_for_each_rule(
+    province: httpx.AsyncClient,
+) -> None:
+    await report_quarters(province)
+    document = a_report(period="2098", rows=[over_quarters(5, 28)])
+    found = {each["rule"]: each for each in await refusals(province, document)}
+    assert {rule: each["severity"] for rule, each in found.items()} == dict.fromkeys(("R9A", "R9B", "R9C"), "explain")
+    assert (found["R9B"]["expected"], found["R9B"]["actual"]) == ("4", "5")
+    assert "(4)" in found["R9A"]["message"]
+    row = {"sector": "LAND"}
+    explained = [{"rule": rule, "row": row, "text": "Chuyển hồ sơ sang đơn vị khác"} for rule in found]
+    assert (await push(province, document | {"explanations": explained[1:]})).status_code == 422
+    taken = await accepted(province, document | {"explanations": explained})
+    assert rules(taken["findings"], "explain") == ["R9A", "R9B", "R9C"]
+
+
+async def test_a_year_without_a_quarter_is_accepted_with_warnings_that_name_it(province: httpx.AsyncClient) -> None:
+    for quarter in ("Q1", "Q3"):
+        await accepted(province, a_report(period=f"2098-{quarter}", rows=[over_quarters(0, 10)]))
+    taken = await accepted(province, a_report(period="2098", rows=[over_quarters(0, 5), a_balanced_row("HOUSING")]))
+    found = {each["rule"]: each for each in taken["findings"]}
+    assert {rule: each["severity"] for rule, each in found.items()} == dict.fromkeys(("R6", "R9A", "R9C"), "warning")
+    assert len(taken["findings"]) == 3
+    assert "2098-Q2" in found["R9A"]["message"]
+
+
+async def test_the_quarters_of_a_year_are_not_compared_with_anything_within(province: httpx.AsyncClient) -> None:
+    taken = await accepted(province, a_report(period="2098-Q1", rows=[over_quarters(0, 10)]))
+    assert [each["rule"] for each in taken["findings"]] == ["R6"]
+
+
 async def test_the_previous_report_is_of_the_same_agency(country: httpx.AsyncClient) -> None:
     await accepted(country, a_report(period="2098-Q2", agency="H26.13", rows=[a_balanced_row(pending=5)]))
     taken = await accepted(country, a_report(rows=[CARRIED]))

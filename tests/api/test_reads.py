@@ -14,12 +14,14 @@ from uuid_utils.compat import uuid7
 from factories import a_balanced_row, a_report, ndjson
 from gateway_under_test import NewClient, accepted, push, refused, shown
 
-ROUTES = ("", "/payload", "/history", "/receipt")
+ROUTES = ("", "/payload", "/history", "/receipt", "/difference")
 
 
 @pytest.mark.parametrize("route", ROUTES)
 async def test_a_report_outside_the_subtree_does_not_exist(client_for: NewClient, route: str) -> None:
-    report = (await accepted(await client_for(agency="H26.18"), a_report()))["id"]
+    sender = await client_for(agency="H26.18")
+    first = (await accepted(sender, a_report()))["id"]
+    report = (await accepted(sender, a_report(corrects=first)))["id"]
     for agency in ("H29", "H26.13", "G01"):
         outsider = await client_for(agency=agency)
         refused(await outsider.get(f"/v1/reports/{report}{route}"), 404, "not-found")
@@ -97,7 +99,7 @@ async def test_a_rejected_report_has_bytes_and_an_empty_history_but_no_receipt(
 async def fill(client: httpx.AsyncClient, count: int) -> list[str]:
     """So many reports, oldest first: quarters of two departments in turn."""
     sent = [
-        a_report(agency=f"H26.{18 - n % 2}", period=f"{2030 + n // 8}-Q{n // 2 % 4 + 1}", rows=[a_balanced_row()])
+        a_report(agency=f"H26.{18 - n % 2}", period=f"{2030 + n // 6}-Q{n // 2 % 3 + 1}", rows=[a_balanced_row()])
         for n in range(count)
     ]
     answer = await push(client, ndjson(*sent), to="/batch")
@@ -164,10 +166,17 @@ async def test_a_cursor_that_is_not_ours_is_malformed(province: httpx.AsyncClien
     assert [each["pointer"] for each in problem["errors"]] == ["cursor"]
 
 
+async def consolidated(client: httpx.AsyncClient, **asked: str) -> str:
+    answer = await client.post("/v1/consolidations", json=asked)
+    assert answer.status_code == 201, answer.text
+    report: str = shown(answer)["id"]
+    return report
+
+
 async def test_lists_are_filtered(client_for: NewClient) -> None:
     country = await client_for("reports:write", "reports:read", "reports:review")
     one = (await accepted(country, a_report(agency="H26.18")))["id"]
-    two = (await accepted(country, a_report(agency="H26", kind="consolidation")))["id"]
+    two = await consolidated(country, form="TTHC_06A", period="2098-Q3", agency="H26")
     three = (await accepted(country, a_report(agency="H29", period="2099-Q1")))["id"]
     four = (await accepted(country, a_report(agency="H26", corrects=None)))["id"]
     rejected = shown(await push(country, a_report(agency="H26.13", rows=[])))["report"]

@@ -914,4 +914,9 @@ def test_a_period_that_ended_before_a_version_cuts_it_earlier_stays_whole_with_t
     first, second = found.owed("TEST_01", "2026-Q1"), found.owed("TEST_01", "2026-Q2")
     assert {each.period.end for each in first} == {day("2026-03-31")}
     assert {each.period.end for each in second} == {day("2026-06-14")}
-    assert [period.code for period, _ in found.periods_of("TEST_R", 2026)] == ["2026-Q1", "2026-Q2", "2026-Q3", "2026-Q4"]
+    assert [period.code for period, _ in found.periods_of("TEST_R", 2026)] == [
+        "2026-Q1",
+        "2026-Q2",
+        "2026-Q3",
+        "2026-Q4",
+    ]

@@ -66,7 +66,7 @@ async def test_revisions_that_were_all_refused_are_taken_up_together_and_go_in_o
     assert {each["outcome"] for each in await deliveries(gateway.engine)} == {
         "taken up again by an operator: token mới"
     }
-    sent: list[UUID] = []
+    sent: list[UUID | None] = []
     for _ in reports:
         [claimed] = await claim(gateway.engine)
         sent.append(claimed.report)

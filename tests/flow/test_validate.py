@@ -1,6 +1,6 @@
 """Validation by itself: a form and a report in, all findings out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from factories import a_breakdown, a_rule, a_small_report, agencies, an_agency, an_indicator, body, body_with, compiled
 from gateway.domain.form import Form
 from gateway.domain.period import parse_period
-from gateway.domain.rules import Cells
+from gateway.domain.rules import Cells, OtherReport
 from gateway.flow.read import read_submission
 from gateway.flow.related import Related
 from gateway.flow.validate import Verdict, validate
@@ -27,13 +27,16 @@ def judged(
     form: Form,
     *rows: dict[str, object],
     previous: dict[tuple[str, ...], Cells] | None = None,
+    within: Sequence[tuple[str, OtherReport | None]] = (),
+    forms: Mapping[str, OtherReport] | None = None,
     sent: bytes | None = None,
     **changes: object,
 ) -> Verdict:
     """What validation says of a report of so many rows."""
     submission = read_submission(sent or body(a_small_report(rows=list(rows), **changes)))
     period = parse_period(submission.period)
-    return validate(submission, form, period, AGENCIES, submission.agency, CODES, Related(previous))
+    related = Related(previous, within, forms or {})
+    return validate(submission, form, period, AGENCIES, submission.agency, CODES, related)
 
 
 def told(verdict: Verdict) -> list[tuple[str, str, str]]:
@@ -172,6 +175,63 @@ def test_previous_decimals_are_exact() -> None:
     )
     sent = body_with(a_small_report(rows=[land("@n")]), n="0.3")
     assert judged(form, sent=sent, previous={("LAND",): [Fraction(1, 10)]}).findings == []
+
+
+SUM = a_rule(check="amount == within(amount)")
+FIRST, SECOND = OtherReport({("LAND",): [2], ("WATER",): [1]}), OtherReport({("LAND",): [3]})
+
+
+def test_the_reports_within_are_added_up_for_the_same_row() -> None:
+    verdict = judged(form_with(SUM), land(5), water(5), within=[("2098-Q1", FIRST), ("2098-Q2", SECOND)])
+    assert [(each.row, each.expected) for each in verdict.findings] == [({"sector": "WATER"}, "1")]
+
+
+def test_a_report_that_is_missing_within_is_one_warning_that_names_its_period() -> None:
+    verdict = judged(form_with(SUM), land(5), water(5), within=[("2098-Q1", FIRST), ("2098-Q2", None)])
+    assert told(verdict) == [("R1", "warning", "/rows")]
+    assert "2098-Q2" in verdict.findings[0].message.en
+    assert "2098-Q2" in verdict.findings[0].message.vi
+
+
+def test_each_rule_says_by_itself_that_a_report_is_missing() -> None:
+    form = form_with(SUM, SUM | {"id": "R2"}, a_rule(id="R3", check="amount == first_within(amount)"))
+    verdict = judged(form, land(2), within=[("2098-Q1", FIRST), ("2098-Q2", None)])
+    assert told(verdict) == [("R1", "warning", "/rows"), ("R2", "warning", "/rows")]
+
+
+def test_a_rule_that_needs_no_report_for_some_rows_is_judged_on_those() -> None:
+    form = form_with(a_rule(check="amount == 0 or amount == within(amount)", severity="error"))
+    verdict = judged(form, land(0), water(5), within=[("2098-Q1", None)])
+    assert told(verdict) == [("R1", "warning", "/rows")]
+    assert judged(form, land(0), water(0), within=[("2098-Q1", None)]).findings == []
+
+
+def test_where_no_report_is_owed_within_the_rule_is_silent() -> None:
+    assert judged(form_with(SUM), land(5)).findings == []
+
+
+def test_a_blank_in_a_report_within_is_named_with_its_period() -> None:
+    form = form_with(a_rule(check="amount >= within(extra)"), indicators=[OPTIONAL])
+    verdict = judged(form, land(5), within=[("2098-Q1", OtherReport({("LAND",): [5, None]}))])
+    assert told(verdict) == [("R1", "warning", "/rows/0")]
+    assert "extra (2098-Q1)" in verdict.findings[0].message.en
+
+
+OTHER = a_rule(check="amount == in_form(TEST_02, sum)")
+
+
+def test_another_form_is_read_wherever_its_version_has_the_figure() -> None:
+    for place in (0, 3):
+        other = OtherReport({("LAND",): [None] * place + [4]}, {"sum": place})
+        (found,) = judged(form_with(OTHER), land(5), forms={"TEST_02": other}).findings
+        assert (found.expected, found.actual) == ("4", "5")
+
+
+def test_no_report_of_another_form_is_one_warning_that_names_the_form() -> None:
+    verdict = judged(form_with(OTHER), land(), water())
+    assert told(verdict) == [("R1", "warning", "/rows")]
+    assert "TEST_02" in verdict.findings[0].message.en
+    assert "TEST_02" in verdict.findings[0].message.vi
 
 
 def test_nothing_to_report_needs_no_rows_and_breaks_no_rule() -> None:

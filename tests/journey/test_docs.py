@@ -19,7 +19,9 @@ from gateway.domain.codelist import CodeList
 from gateway.domain.delivery import DeliveryState, Event, OutcomeClass
 from gateway.domain.exact import decode
 from gateway.domain.form import BUILT_IN_FINDINGS, Combine, Form, FormDocument, Severity, Type
+from gateway.domain.obligation import State, Whose
 from gateway.domain.period import Frequency
+from gateway.domain.regime import Moved, RegimeKind
 from gateway.domain.report import Nil, ReportKind, Status
 from gateway.errors import GatewayError
 from gateway.settings import Settings
@@ -103,7 +105,7 @@ def test_the_table_of_findings_has_every_built_in_finding() -> None:
 
 def test_the_glossary_has_every_word_that_a_user_can_meet() -> None:
     words: list[Iterable[StrEnum]] = [Status, DeliveryState, OutcomeClass, Event, Level, ReportKind, Nil]
-    words += [Frequency, Type, Combine, Severity]
+    words += [Frequency, Type, Combine, Severity, State, RegimeKind, Moved, Whose]
     page = (DOCS / "glossary.md").read_text(encoding="utf-8")
     assert {word.value for word in chain.from_iterable(words) if f"`{word.value}`" not in page} == set()
 

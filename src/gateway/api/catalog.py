@@ -7,13 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
+from gateway.api.aggregates import PeriodRange, Under
 from gateway.api.amend import WRITE, amend, document_of, read_named, require_whole_country
+from gateway.api.backtest import BacktestAnswer, backtest_shown, read_draft
 from gateway.api.body import takes
-from gateway.api.deps import AnyCaller, Editor, GatewayParts, NewestCatalogue, Today
+from gateway.api.deps import AnyCaller, Editor, GatewayParts, NewestCatalogue, Spoken, Today
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
 from gateway.api.shapes import problems
-from gateway.api.subtree import covers
+from gateway.api.subtree import agencies_asked, covers, root_of
 from gateway.domain.agency import AGENCY_CODE, Agency, Level
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.codelist import CodeList
@@ -21,6 +23,9 @@ from gateway.domain.form import Form, FormDocument
 from gateway.domain.obligation import Obligation
 from gateway.domain.schema import example, json_schema, template_csv
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
+from gateway.flow.aggregate import read_periods
+from gateway.flow.backtest import backtest
+from gateway.flow.load import try_form
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
@@ -173,6 +178,48 @@ async def put_form(code: str, version: Version, request: Request, gateway: Gatew
     require_whole_country(caller)
     document = await read_named(request, code=code, version=version)
     return document_of(_version(await amend(gateway, caller, "form", document), code, version).document)
+
+
+_DRAFT: dict[str, Any] = {
+    "requestBody": takes(FormDocument, _FORM)["requestBody"]
+    | {"required": False, "description": "A form document to try; absent, the stored version is tried."}
+}
+
+
+@router.post(
+    "/forms/{code}/versions/{version}/backtest",
+    response_model=BacktestAnswer,
+    openapi_extra=_DRAFT,
+    responses=WRITE | problems(503),
+)
+async def try_rules(
+    code: str,
+    version: Version,
+    request: Request,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Editor,
+    language: Spoken,
+    today: Today,
+    period: PeriodRange,
+    under: Under = None,
+) -> Response:
+    """Try a form's rules on the current reports of some periods, storing nothing.
+
+    The rules are those of the stored version or, before there is one, of the document in the body: what a new rule
+    would have refused is seen before it refuses anything. Reports sent under another version are read by indicator;
+    rules about other reports see those that are current now.
+    """
+    if code not in catalogue.forms:
+        raise NotFound(Text("Không có biểu mẫu này.", "There is no such form."))
+    periods = read_periods(catalogue, code, period)
+    root = root_of(catalogue, caller, under, today)
+    agencies = agencies_asked(catalogue, caller, None, under, today)
+    draft = await read_draft(request, code, version)
+    form = _version(catalogue, code, version) if draft is None else try_form(catalogue, draft)
+    found = await backtest(gateway.engine, catalogue, form, periods, agencies)
+    names = [each.code for each in periods]
+    return Json(backtest_shown(found, names, root, language, is_draft=draft is not None))
 
 
 @router.get("/codelists/{id}", response_model=CodeList, responses=problems(401, 404))

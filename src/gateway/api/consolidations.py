@@ -14,7 +14,7 @@ from gateway.api.push import answer_of, push_of
 from gateway.api.reports import whole_report
 from gateway.api.shapes import REJECTED, FullReport, LineageShape, ReportAnswer, problems
 from gateway.api.subtree import agencies_asked
-from gateway.db.consolidations import list_consolidations
+from gateway.db.consolidations import find_consolidations
 from gateway.db.engine import driver
 from gateway.db.reading import KeptReport, find_report
 from gateway.domain.catalogue import Catalogue
@@ -76,7 +76,7 @@ class ConsolidationPage(BaseModel):
         **problems(400, 401, 403, 404, 409, 413, 415, 500, 503),
     },
 )
-async def consolidate(
+async def make_consolidation(
     request: Request,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
@@ -125,7 +125,7 @@ def _code(period: str) -> str:
 
 
 @router.get("", response_model=ConsolidationPage, responses=problems(400, 401, 403, 404))
-async def list_(
+async def list_consolidations(
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
     caller: Reader,
@@ -151,7 +151,7 @@ async def list_(
     agencies = agencies_asked(catalogue, caller, agency, under, today)
     code = None if period is None else _code(period)
     async with driver(gateway.engine) as connection:
-        found = await list_consolidations(connection, number, code, agencies, uuid_cursor(cursor), limit + 1)
+        found = await find_consolidations(connection, number, code, agencies, uuid_cursor(cursor), limit + 1)
         shown = [await _shown(connection, catalogue, report, language) for report in found[:limit]]
     answer = page(found, limit, str, lambda report: report)
     answer["items"] = [each for each in shown if stale in {None, each["consolidation"]["stale"]}]

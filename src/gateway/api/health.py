@@ -36,13 +36,13 @@ class Readiness(BaseModel):
 
 
 @router.get("/healthz", response_model=Health)
-async def healthz() -> Response:
+async def read_health() -> Response:
     """Whether the process is alive."""
     return Json({"status": "alive"})
 
 
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
-async def readyz(gateway: GatewayParts) -> Response:
+async def read_readiness(gateway: GatewayParts) -> Response:
     """Whether the gateway can take reports: database reachable, migrated, disk not full."""
     checks = {"database": False, "migrations": False, "disk": False}
     try:

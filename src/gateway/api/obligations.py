@@ -328,7 +328,7 @@ def _shown(tracked: Tracked, catalogue: Catalogue) -> dict[str, object]:
     openapi_extra=takes(ExtensionRequest),
     responses=problems(400, 401, 403, 404, 409, 413, 415),
 )
-async def extend(
+async def grant_extension(
     request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
 ) -> Response:
     """Give an agency or a subtree until a day, with a reason; it stays on record.

@@ -36,8 +36,8 @@ from gateway.db.reading import (
     find_events,
     find_payload,
     find_report,
+    find_reports,
     find_revisions,
-    list_reports,
 )
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.period import PeriodError, parse_period
@@ -63,7 +63,7 @@ router = APIRouter(prefix="/v1/reports", tags=["reports"])
         **problems(400, 401, 403, 404, 409, 413, 415, 500, 503),
     },
 )
-async def submit(request: Request, gateway: GatewayParts, caller: Writer, language: Spoken) -> Response:
+async def submit_report(request: Request, gateway: GatewayParts, caller: Writer, language: Spoken) -> Response:
     """Submit a report, or a new revision of one (`corrects`).
 
     The answer is given after the report is safely stored. Send an `Idempotency-Key` and repeat the request
@@ -82,7 +82,7 @@ async def submit(request: Request, gateway: GatewayParts, caller: Writer, langua
     openapi_extra=PUSH_BODY,
     responses=problems(400, 401, 403, 404, 413, 415, 500, 503),
 )
-async def validate(request: Request, gateway: GatewayParts, caller: Writer, language: Spoken) -> Response:
+async def validate_report(request: Request, gateway: GatewayParts, caller: Writer, language: Spoken) -> Response:
     """Say what would be found wrong with a report; nothing is stored."""
     media_type = media_type_of(request, "application/json")
     settings = gateway.settings
@@ -139,7 +139,7 @@ async def _find(gateway: Gateway, catalogue: Catalogue, caller: Caller, report: 
 
 
 @router.get("", response_model=ReportPage, responses=problems(400, 401, 403, 404))
-async def list_(
+async def list_reports(
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
     caller: Reader,
@@ -172,7 +172,7 @@ async def list_(
         limit + 1,
     )
     async with driver(gateway.engine) as connection:
-        found = await list_reports(connection, wanted, catalogue)
+        found = await find_reports(connection, wanted, catalogue)
     return Json(page(found, limit, lambda each: each.head.shown(language), lambda each: each.head.id))
 
 
@@ -184,7 +184,7 @@ def _check_period(code: str) -> None:
 
 
 @router.get("/{report}", response_model=FullReport, responses=problems(400, 401, 403, 404))
-async def read(
+async def read_report(
     report: UUID,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
@@ -202,7 +202,7 @@ async def read(
     response_class=Response,
     responses={200: {"content": {"application/json": {}}}, **problems(400, 401, 403, 404)},
 )
-async def payload(
+async def read_payload(
     report: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Reader, today: Today
 ) -> Response:
     """The exact bytes that were pushed, in their media type."""
@@ -215,7 +215,7 @@ async def payload(
 
 
 @router.get("/{report}/history", response_model=History, responses=problems(400, 401, 403, 404))
-async def history(
+async def read_history(
     report: UUID,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
@@ -243,7 +243,7 @@ async def history(
 
 
 @router.get("/{report}/difference", response_model=DifferenceShape, responses=problems(400, 401, 403, 404))
-async def difference(
+async def read_difference(
     report: UUID,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
@@ -268,7 +268,7 @@ async def difference(
     response_class=Response,
     responses={200: {"content": {"application/jose": {}}}, **problems(400, 401, 403, 404)},
 )
-async def receipt(
+async def read_receipt(
     report: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Reader, today: Today
 ) -> Response:
     """The signed proof of acceptance: a compact JWS, checked with `/.well-known/jwks.json`."""
@@ -284,7 +284,7 @@ async def receipt(
     openapi_extra=takes(Reason),
     responses=problems(400, 401, 403, 404, 409, 413, 415),
 )
-async def return_(
+async def return_report(
     report: UUID,
     request: Request,
     gateway: GatewayParts,
@@ -307,7 +307,7 @@ async def return_(
     openapi_extra=takes(Reason),
     responses=problems(400, 401, 403, 404, 409, 413, 415),
 )
-async def withdraw(
+async def withdraw_report(
     report: UUID,
     request: Request,
     gateway: GatewayParts,

@@ -134,6 +134,6 @@ async def _authenticate(request: Request, gateway: GatewayParts) -> tuple[Caller
 
 
 @router.get("/.well-known/jwks.json")
-async def jwks(gateway: GatewayParts) -> Response:
+async def read_keys(gateway: GatewayParts) -> Response:
     """The public keys that verify receipts, old ones included (RFC 7517)."""
     return Json(gateway.keys.public())

@@ -64,7 +64,7 @@ async def find_parts(connection: Any, report: UUID) -> list[KeptPart]:
     return [KeptPart(row["id"], row["agency_id"], row["kind"], row["revision"], row["status"]) for row in rows]
 
 
-async def list_consolidations(
+async def find_consolidations(
     connection: Any,
     form: int | None,
     period: str | None,

@@ -170,7 +170,7 @@ class Wanted:
     limit: int = 100
 
 
-async def list_reports(connection: Any, wanted: Wanted, catalogue: Catalogue) -> list[KeptReport]:
+async def find_reports(connection: Any, wanted: Wanted, catalogue: Catalogue) -> list[KeptReport]:
     """Reports, newest first."""
     rows = await connection.fetch(
         _HEAD + "WHERE ($1::int[] IS NULL OR agency_id = ANY ($1)) AND ($2::int IS NULL OR form_id = $2)"

@@ -1,4 +1,4 @@
-"""Current reports that rules look at besides the one they judge: found by their period or its last day, with rows."""
+"""Current reports as rules look at them: found by their period or its last day, with rows; and which there are."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -84,3 +84,29 @@ def decoded(found: str) -> list[KnownReport]:
 async def find_reports(connection: Any, look_ups: Sequence[LookUp]) -> list[KnownReport]:
     """The current reports that look-ups find, in one statement and so in one snapshot."""
     return decoded(await connection.fetchval("SELECT" + found_reports(1), *arguments(look_ups)))
+
+
+class CurrentKey(msgspec.Struct, frozen=True):
+    """Whose current report of a form it is, and of which period."""
+
+    agency: int
+    kind: str
+    period: str
+    start: date
+    end: date
+
+
+async def current_keys(
+    connection: Any, form: int, periods: Sequence[str], agencies: Sequence[int] | None, most: int
+) -> list[CurrentKey]:
+    """The keys of a form's current reports of some periods, by period, agency and kind; ``agencies`` None is all."""
+    rows = await connection.fetch(
+        "SELECT agency_id, kind, period, period_start, period_end FROM reports"
+        " WHERE form_id = $1 AND period = ANY ($2::text[]) AND ($3::int[] IS NULL OR agency_id = ANY ($3))"
+        " AND status IN ('accepted', 'returned') ORDER BY period_end, period, agency_id, kind LIMIT $4",
+        form,
+        periods,
+        agencies,
+        most,
+    )
+    return [CurrentKey(*row) for row in rows]

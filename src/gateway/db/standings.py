@@ -23,14 +23,16 @@ SELECT {_COLUMNS}
  WHERE h.status IN ('accepted', 'returned')
 """  # noqa: S608 - fixed words
 
-# OFFSET 0 keeps this a walk through the index of current reports, one obligation at a time, however it is planned.
+# OFFSET 0, and an order in which nothing is sorted, keep this a walk through the index of current reports, one
+# obligation at a time: a plan made while the table was small would otherwise read everybody's reports of a period.
 _OF_AGENCIES = f"""
 SELECT h.* FROM unnest($1::int[], $2::text[], $3::int[], $4::text[], $5::date[])
                 AS a(form_id, period, agency_id, kind, period_end)
  CROSS JOIN LATERAL (
     SELECT {_COLUMNS} FROM reports h
      WHERE h.agency_id = a.agency_id AND h.form_id = a.form_id AND h.kind = a.kind
-       AND h.period_end = a.period_end AND h.period = a.period AND h.status IN ('accepted', 'returned') OFFSET 0) h
+       AND h.period_end BETWEEN a.period_end AND a.period_end AND h.period = a.period
+       AND h.status IN ('accepted', 'returned') ORDER BY h.period_end, h.period OFFSET 0) h
 """  # noqa: S608 - fixed words
 
 

@@ -312,9 +312,7 @@ def _unknown_codelists(current: Catalogue, documents: Sequence[Document]) -> lis
     ]
 
 
-def _forms_together(
-    current: Catalogue, documents: Sequence[Document], new: Sequence[tuple[str, Entry]]
-) -> list[Place]:
+def _forms_together(current: Catalogue, documents: Sequence[Document], new: Sequence[tuple[str, Entry]]) -> list[Place]:
     """What is wrong with forms beside the other forms that there will be."""
     coming = {str(document.get("code")) for _, kind, document in documents if kind == "form"}
     forms = [

@@ -32,7 +32,7 @@ from gateway.flow.track import Tracked, track
 
 _LOCK = 0x47575244  # one worker at a time, on any number of hosts
 _YEARS_BEFORE = 2
-"""How many years before a deadline its period can be named after: a deadline lies at most 400 days after it."""
+"""The period of a deadline is named after its year or one of so many before: a rule gives at most 400 days."""
 
 _RETURNED = """
 SELECT r.id, r.agency_id, r.form_id, r.period, r.kind, max(e.at) AS returned_at
