@@ -22,7 +22,7 @@ def _title(text: str) -> dict[str, str]:
 
 
 def documents() -> list[tuple[str, str, dict[str, Any]]]:
-    """A code list of 300 sectors, and form II.06a twice: without the rule that looks back, and with it."""
+    """A code list of 300 sectors, form II.06a twice (without the rule that looks back, and with it), and their regime."""
     original = next(each.document for each in bundled_documents() if each.document.get("code") == "TTHC_06A")
     codes = [{"code": code, "title": _title(code)} for code in sectors()]
     found = [("benchmarks", "codelist", {"id": _CODELIST, "title": _title("Benchmark sectors"), "codes": codes})]
@@ -33,7 +33,8 @@ def documents() -> list[tuple[str, str, dict[str, Any]]]:
         looking = ("within", "previous") if code == "BENCH_11" else ("within",)
         form["rules"] = [rule for rule in form["rules"] if not any(word in rule["check"] for word in looking)]
         found.append(("benchmarks", "form", form))
-    return found
+    regime = {"code": "BENCH", "legal_basis": "for measuring", "frequency": "weekly", "who": [{"report_kind": "own"}]}
+    return [*found, ("benchmarks", "regime", regime | {"forms": ["BENCH_11", "BENCH_11_PREVIOUS"]})]
 
 
 def sectors() -> list[str]:

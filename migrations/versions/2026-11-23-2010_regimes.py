@@ -37,11 +37,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("report_id", "part_id", name=op.f("pk_consolidation_parts")),
     )
     op.create_index(op.f("ix_consolidation_parts_part_id"), "consolidation_parts", ["part_id"], unique=False)
+    op.create_index(
+        "ix_reports_returned", "reports", ["id"], unique=False, postgresql_where=sa.text("status = 'returned'")
+    )
     _remind()
 
 
 def downgrade() -> None:
     _remind_no_more()
+    op.drop_index("ix_reports_returned", table_name="reports")
     op.drop_index(op.f("ix_consolidation_parts_part_id"), table_name="consolidation_parts")
     op.drop_table("consolidation_parts")
     op.drop_index("ix_reports_of_period", table_name="reports")

@@ -79,7 +79,7 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End when the story is told.")] = False,
     provinces: Annotated[int, typer.Option(help="How many provinces report.", min=1, max=PROVINCES)] = PROVINCES,
 ) -> None:
-    """Show the whole journey with a quarter of the whole country; fails if any figure or delivery is wrong."""
+    """Show the whole journey with a reporting period of the whole country; fails if any figure or delivery is wrong."""
     try:
         good = _run(run_demo(_settings(), once, provinces, out))
     except DemoError as error:

@@ -255,7 +255,7 @@ async def test_obligations_are_asked_for_by_agency_subtree_form_and_period(clien
     assert await owing(client, "2098-Q3", under="H26.18") == ["H26.18"]
     assert await owing(client, "2098-Q3", agency="H26") == ["H26"]
     assert await owing(client, "2098-Q3", under="H29") == ["H29.18"]
-    assert await owing(client, "2098-Q3", agency="H30.18") == []
+    assert await owing(client, "2098-Q3", agency="G01") == []
     assert await owing(client, "2098", under="H26") == []
     assert await owing(client, "2098-Q1..2098-Q3", agency="H26.18") == ["H26.18"] * 3
     for form, expected in (("TEST_01", {"TEST_01"}), ("KTXH_01", set()), (None, {"TEST_01", "TTHC_06A"})):
@@ -269,11 +269,12 @@ async def test_the_whole_country_owes_the_bundled_form_for_three_quarters_and_th
 ) -> None:
     found = await obligations(country, form="TTHC_06A", period="2026-Q3", agency="H26.00004")
     assert [each["deadline"] for each in found] == ["2026-09-18"]
-    for period, number in (("2026-Q3", 127), ("2026", 127), ("2026-Q4", 0), ("2026-S1", 0), ("2026-09", 0)):
-        found = await obligations(country, form="TTHC_06A", period=period, under="H26")
-        assert len([each for each in found if each["agency"].count(".") == 1 or each["agency"] == "H26"]) == len(found)
-        assert len({each["agency"] for each in found if "." in each["agency"]}) >= number - 1 or not number
-        assert bool(found) is bool(number)
+    communes, departments, itself = 126, 12, 1
+    for period in ("2026-Q1", "2026-Q2", "2026-Q3", "2026"):
+        found = await owing(country, period, form="TTHC_06A", under="H26")
+        assert len(set(found)) == len(found) == communes + departments + itself
+    for period in ("2026-Q4", "2026-S1", "2026-9M", "2026-09", "2026-W30"):
+        assert await owing(country, period, form="TTHC_06A", under="H26") == []
     assert len(await obligations(country, form="KTXH_01", period="2026-09")) == 34
 
 
@@ -318,7 +319,7 @@ async def test_an_agency_may_be_named_by_its_alias(
         ({"period": "2098-Q1,2098-Q1"}, 400, "period"),
         ({"period": "2098-Q3..2098-Q1"}, 400, "period"),
         ({"period": "2000-01..2099-12"}, 400, "period"),
-        ({"state": "lost"}, 400, "state/0"),
+        ({"state": "lost"}, 400, "state.0"),
         ({"kind": "draft"}, 400, "kind"),
         ({"limit": "0"}, 400, "limit"),
         ({"limit": "1001"}, 400, "limit"),
@@ -334,7 +335,7 @@ async def test_a_question_that_makes_no_sense_is_refused(
     slug = {400: "malformed-request", 404: "not-found"}[status]
     problem = refused(await country.get("/v1/obligations", params=parameters), status, slug)
     if place is not None:
-        assert [each["pointer"].lstrip("/") for each in problem["errors"]] in ([place], [place.partition("/")[0]])
+        assert [each["pointer"] for each in problem["errors"]] == [place]
 
 
 async def test_without_a_period_those_of_the_last_year_that_have_begun_are_listed(client: httpx.AsyncClient) -> None:
@@ -425,9 +426,8 @@ def _period(obligation: dict[str, Any]) -> str:
 
 
 async def test_an_obligation_has_the_agencys_name_and_deadline_of_its_period(client: httpx.AsyncClient) -> None:
-    who = [{"under": "H26", "agencies": ["H26.30"]}]
-    await have(client, "/regimes/TEST", a_regime(who=who))
     await agency(client, name="Tên cũ", valid_from="2090-01-01")
+    await have(client, "/regimes/TEST", a_regime(who=[{"agencies": ["H26.30"]}]))
     await agency(client, name="Tên mới", level="unit", valid_from="2098-07-01")
     found = await obligations(client, agency="H26.30", period="2098-Q2,2098-Q3")
     assert [(each["name"], each["deadline"]) for each in found] == [

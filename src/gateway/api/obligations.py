@@ -28,6 +28,7 @@ from gateway.domain.period import Period, PeriodError, expand
 from gateway.domain.report import ReportKind, Status
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, StateConflict, Text
 from gateway.flow.judge import find_agency
+from gateway.flow.remind import obligation_shown
 from gateway.flow.track import GROUPS, Completeness, Tracked, completeness, named_periods, track
 from gateway.formats.csv import csv_header, csv_lines
 
@@ -38,7 +39,7 @@ _OBLIGATION: dict[str, Any] = {
     "regime": "KSTT",
     "form": "TTHC_06A",
     "agency": "H26.18",
-    "name": "Sở Xây dựng thành phố Hà Nội",
+    "name": "Sở Nông nghiệp và Môi trường thành phố Hà Nội",
     "period": "2026-Q3",
     "kind": "own",
     "state": "open",
@@ -59,7 +60,7 @@ _ROW: dict[str, Any] = {
     "returned": 1,
     "excused": 0,
     "missing": 2,
-    "missing_agencies": [{"agency": "H26.18", "name": "Sở Xây dựng thành phố Hà Nội", "state": "overdue"}],
+    "missing_agencies": [{"agency": "H26", "name": "Ủy ban nhân dân thành phố Hà Nội", "state": "overdue"}],
 }
 
 
@@ -247,7 +248,9 @@ async def list_obligations(
                 if len(found) > limit:
                     break
     return Json(
-        page(found, limit, lambda each: _shown(each, catalogue), lambda each: "|".join(_place(each.obligation)))
+        page(
+            found, limit, lambda each: obligation_shown(each, catalogue), lambda each: "|".join(_place(each.obligation))
+        )
     )
 
 
@@ -292,33 +295,6 @@ def _owed_by(
 
 def _name(catalogue: Catalogue, obligation: Obligation) -> str:
     return catalogue.agencies.nearest(obligation.agency, obligation.period.end).name
-
-
-def _shown(tracked: Tracked, catalogue: Catalogue) -> dict[str, object]:
-    obligation, standing = tracked.obligation, tracked.standing
-    return {
-        "regime": obligation.regime.code,
-        "form": obligation.form,
-        "agency": obligation.agency,
-        "name": _name(catalogue, obligation),
-        "period": obligation.period.code,
-        "kind": obligation.kind,
-        "state": tracked.state,
-        "start": obligation.period.start,
-        "cutoff": obligation.period.end,
-        "deadline": obligation.deadline,
-        "due": obligation.due,
-        "locks_after": obligation.taken_until,
-        "report": standing
-        and {
-            "id": standing.report,
-            "revision": standing.revision,
-            "status": standing.status,
-            "received_at": standing.received_at,
-            "late": standing.late,
-            "returned_on": standing.returned_on,
-        },
-    }
 
 
 @router.post(

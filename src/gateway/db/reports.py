@@ -61,6 +61,8 @@ reports = sa.Table(
         "period",
         postgresql_where=sa.text("status in ('accepted', 'returned')"),
     ),
+    # Few at any time, and reminders are to find them all.
+    sa.Index("ix_reports_returned", "id", postgresql_where=sa.text("status = 'returned'")),
 )
 
 report_rows = sa.Table(

@@ -108,7 +108,7 @@ def _tell(stage: Stage, reports: Sequence[Report], rate: float, warnings: Warnin
     )
     if warnings:
         stage.show.say("Warnings are kept with a report and refuse nothing:")
-        for (_, message), count in warnings.most_common(_SHOWN):
+        for (_, message), count in sorted(warnings.items(), key=lambda each: (-each[1], each[0]))[:_SHOWN]:
             stage.show.say(f"  {number(count)} × {message}")
         if len(warnings) > _SHOWN:
             rules = {rule for rule, _ in warnings}
