@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from gateway.connectors.connector import Connector, ConnectorSettings, Dispatch
@@ -17,13 +18,40 @@ PATIENT, SHORT = 10.0, 0.5
 AT = datetime(2026, 7, 20, 8, 0, tzinfo=UTC)
 KEY = b"a signing key of 32 bytes, or so"
 SECRET = "whsec_" + b64encode(KEY).decode()
-NEEDED: Mapping[str, Mapping[str, str]] = {"http_json": {}, "webhook": {"signing_secret": SECRET}}
+OTHER_SECRET = "whsec_" + b64encode(b"the secret before this one").decode()
+TOKEN = "a.token.of.the.upstream"
+NEEDED: Mapping[str, Mapping[str, str]] = {
+    "http_json": {},
+    "webhook": {"signing_secret": SECRET},
+    "lgsp": {"client_id": "gateway", "client_secret": "key"},
+    "ndxp": {"username": "h26", "password": "key"},
+    "dhis2": {"token": "d2pat_key"},
+}
 """The credentials that each kind cannot do without."""
+SECRETS: Mapping[str, Mapping[str, str]] = {
+    "http_json": {"bearer": "top.secret", "signing_secret": f"{SECRET} {OTHER_SECRET}"},
+    "webhook": {"bearer": "top.secret", "signing_secret": f"{SECRET} {OTHER_SECRET}"},
+    "lgsp": {"client_secret": "top.secret", "signing_secret": f"{SECRET} {OTHER_SECRET}"},
+    "ndxp": {"password": "top.secret", "signing_secret": f"{SECRET} {OTHER_SECRET}"},
+    "dhis2": {"token": "top.secret"},
+}
+"""All that each kind can keep secret."""
+KINDS = list(NEEDED)
+SIGN_INS: Mapping[str, bytes] = {
+    "/token": b'{"access_token": "%s", "token_type": "Bearer", "expires_in": 3600}' % TOKEN.encode(),
+    "/login": b'{"token": "%s"}' % TOKEN.encode(),
+}
+"""Where upstreams are signed in to, and what they answer when it goes well."""
+TAKEN: Mapping[str, bytes] = {
+    "dhis2": b'{"status":"SUCCESS","importCount":{"imported":1,"updated":0,"ignored":0,"deleted":0}}',
+}
+"""What an upstream answers that has taken a report, of kinds that are judged by more than the status."""
 DISPATCH = Dispatch(
     delivery=UUID("01981111-0000-7000-8000-000000000001"),
     report=UUID("01982222-0000-7000-8000-000000000002"),
     event=Event.accepted,
-    body=b'{"id":"01982222-0000-7000-8000-000000000002","status":"accepted"}',
+    body=b'{"id":"01982222-0000-7000-8000-000000000002","status":"accepted","form":"TTHC_06A","agency":"H26.18",'
+    b'"period":"2026-Q2","kind":"own","revision":1,"rows":[{"sector":"LAND","received_total":2400}]}',
     media_type="application/json",
     occurred_at=AT - timedelta(hours=1),
     attempted_at=AT,
@@ -34,11 +62,17 @@ Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass(slots=True)
 class Upstream:
-    """A server that reads each request whole and then does as its script says."""
+    """A server that reads each request whole and then does as its script says.
+
+    Sign-ins it grants, unless it is told what else to do with them.
+    """
 
     answer: Answer
     port: int = 0
+    sign_in: Answer | None = None
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
+    sign_ins: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -47,24 +81,34 @@ class Upstream:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                await self._read_request(reader)
-                await self.answer(writer)
+                await (await self._next(reader))(writer)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    async def _read_request(self, reader: asyncio.StreamReader) -> None:
-        lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[1:-2]
+    async def _next(self, reader: asyncio.StreamReader) -> Answer:
+        """Read a request; what to answer it."""
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        self.requests.append((headers, await reader.readexactly(int(headers["content-length"]))))
+        request = headers, await reader.readexactly(int(headers["content-length"]))
+        target = first.split(" ")[1]
+        granted = next((body for path, body in SIGN_INS.items() if target.partition("?")[0].endswith(path)), None)
+        if granted is not None:
+            self.sign_ins.append(request)
+            return self.sign_in or answering("200 OK", body=granted)
+        self.requests.append(request)
+        self.targets.append(target)
+        return self.answer
 
 
 @asynccontextmanager
-async def upstream(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
+async def upstream(
+    answer: Answer, tls: ssl.SSLContext | None = None, sign_in: Answer | None = None
+) -> AsyncIterator[Upstream]:
     """An upstream on a free port of loopback, gone with all its connections at the end."""
-    script = Upstream(answer)
+    script = Upstream(answer, sign_in=sign_in)
     serving: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,6 +148,30 @@ async def forever(writer: asyncio.StreamWriter, part: bytes, pause: float = 0.0)
         await asyncio.sleep(pause)
 
 
+def taken(kind: str) -> Answer:
+    """What an upstream of a kind answers when it has taken a report."""
+    return answering("200 OK", body=TAKEN.get(kind, b"why"))
+
+
+def needed_options(kind: str, url: str) -> dict[str, object] | None:
+    """The options that a kind cannot do without, for an upstream at a URL."""
+    parts = urlsplit(url)
+    options: dict[str, dict[str, object]] = {
+        "lgsp": {"token_url": f"{parts.scheme}://{parts.netloc}/token"},
+        "ndxp": {
+            "dstcode": "VN:GOV:000.00.00.G22:reports",
+            "provider_url": "http://provider.example:8080/api?v=1",
+            "service": "/reports/push",
+            "login": {"service": "/session/login"},
+        },
+        "dhis2": {
+            "forms": {"TTHC_06A": {"indicators": {"received_total": "fbfJHSPpUQD"}}},
+            "org_units": {"H26.18": "DiszpKrYNg8"},
+        },
+    }
+    return options.get(kind)
+
+
 def settings(
     kind: str,
     url: str,
@@ -111,6 +179,7 @@ def settings(
     *,
     private: bool = True,
     deadline: float = PATIENT,
+    options: Mapping[str, object] | None = None,
 ) -> ConnectorSettings:
     return ConnectorSettings(
         name="national",
@@ -119,6 +188,7 @@ def settings(
         allow_private_addresses=private,
         credentials={**NEEDED[kind], **(credentials or {})},
         deadline_seconds=deadline,
+        options=options or needed_options(kind, url),
     )
 
 
@@ -130,8 +200,9 @@ async def connected(
     *,
     private: bool = True,
     deadline: float = PATIENT,
+    options: Mapping[str, object] | None = None,
 ) -> AsyncIterator[Connector]:
-    connector = open_connector(settings(kind, url, credentials, private=private, deadline=deadline))
+    connector = open_connector(settings(kind, url, credentials, private=private, deadline=deadline, options=options))
     try:
         yield connector
     finally:
@@ -146,8 +217,9 @@ async def send_to(
     private: bool = True,
     deadline: float = PATIENT,
     dispatch: Dispatch = DISPATCH,
+    options: Mapping[str, object] | None = None,
 ) -> Outcome:
-    async with connected(kind, url, credentials, private=private, deadline=deadline) as connector:
+    async with connected(kind, url, credentials, private=private, deadline=deadline, options=options) as connector:
         return await connector.send(dispatch)
 
 

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import httpx
+import hypothesis
 import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,7 +16,12 @@ from gateway.app import build_app, build_gateway
 from gateway.db.engine import open_engine
 from gateway.logs import configure_logs
 from gateway.settings import Settings
-from gateway_under_test import NewClient, RunningServer, add_account, bearer, clean, databases
+from gateway_under_test import Held, NewClient, RunningServer, add_account, bearer, clean, databases
+
+# How long an example takes is the machine's business.
+hypothesis.settings.register_profile("gateway", deadline=None)
+hypothesis.settings.load_profile("gateway")
+
 
 READ_AND_WRITE = ("reports:read", "reports:write")
 
@@ -48,11 +54,12 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @dataclass(slots=True)
 class Worker:
-    """What outlives a test: the pool of connections, and a gateway for as long as its catalogue holds."""
+    """What outlives a test: the pool of connections, a gateway, and what it held of the bundled catalogue."""
 
     engine: AsyncEngine
     gateway: Gateway | None = None
     app: FastAPI | None = None
+    bundled: Held | None = None
 
 
 @pytest.fixture(scope="session")
@@ -65,8 +72,8 @@ async def worker(settings: Settings, database_url: str) -> AsyncIterator[Worker]
 @pytest.fixture
 async def engine(worker: Worker) -> AsyncEngine:
     """The way to a database that holds the bundled catalogue and nothing else."""
-    if await clean(worker.engine):
-        worker.gateway = None  # it would remember the changed catalogue
+    if await clean(worker.engine) and worker.gateway is not None and worker.bundled is not None:
+        worker.bundled.put_back(worker.gateway.catalogues)  # it would remember the changed catalogue
     return worker.engine
 
 
@@ -76,6 +83,8 @@ async def gateway(worker: Worker, engine: AsyncEngine, settings: Settings) -> Ga
     if worker.gateway is None:
         worker.gateway = build_gateway(settings, engine)
         worker.app = build_app(worker.gateway)
+        await worker.gateway.catalogues.newest()
+        worker.bundled = Held.of(worker.gateway.catalogues)
     return worker.gateway
 
 

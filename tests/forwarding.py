@@ -16,8 +16,9 @@ from uuid_utils.compat import uuid7
 
 from factories import a_report, a_row, body
 from gateway.api.deps import Gateway
-from gateway.db.claims import Claimed, Target, claim_due, record_attempt
+from gateway.db.claims import Claimed, Slots, Target, claim_due, record_attempt
 from gateway.db.engine import driver
+from gateway.domain.breaker import BreakerPolicy
 from gateway.domain.calendar import civil_date
 from gateway.domain.delivery import Outcome, OutcomeClass, RetrySchedule
 from gateway.domain.report import Status
@@ -76,17 +77,24 @@ async def upstream(secret: str | None = None) -> AsyncIterator[Upstream]:
 
 @asynccontextmanager
 async def working(
-    gateway: Gateway, count: int = 1, schedule: RetrySchedule = SOON, **changes: object
+    gateway: Gateway,
+    count: int = 1,
+    schedule: RetrySchedule = SOON,
+    breaker: BreakerPolicy | None = None,
+    **changes: object,
 ) -> AsyncIterator[list[Worker]]:
     """Workers at work in this process; stopped, and their last attempts recorded, at the end."""
     settings = hasty(gateway.settings, **changes)
-    workers = [Worker(settings, gateway.engine, gateway.catalogues, gateway.keys, schedule) for _ in range(count)]
+    workers = [
+        Worker(settings, gateway.engine, gateway.catalogues, gateway.keys, schedule, breaker) for _ in range(count)
+    ]
     running = [asyncio.create_task(worker.run()) for worker in workers]
     try:
         yield workers
     finally:
         for worker in workers:
-            worker.stop()
+            if not worker.is_stopping:
+                worker.stop()
         await asyncio.gather(*running)
 
 
@@ -202,7 +210,7 @@ def anybody(under: str | None) -> bool:
 
 async def claim(engine: AsyncEngine, slots: int = 100, lease: timedelta = LEASE) -> list[Claimed]:
     async with driver(engine) as connection:
-        return await claim_due(connection, slots, lease)
+        return await claim_due(connection, Slots(slots), lease, is_shared=False)
 
 
 async def finish(
@@ -212,7 +220,7 @@ async def finish(
     ended_at = datetime.now(UTC)
     attempt = conclude(claimed, outcome, claimed.claimed_at, max(ended_at, claimed.claimed_at), schedule, 0)
     async with driver(engine) as connection:
-        return await record_attempt(connection, claimed, attempt)
+        return (await record_attempt(connection, claimed, attempt)).is_ours
 
 
 async def run_out(engine: AsyncEngine) -> None:

@@ -10,10 +10,10 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TextIO, TypeVar
+from typing import Any, Protocol, Self, TextIO, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -34,7 +34,8 @@ from gateway.db.clients import add_client
 from gateway.db.embedded import EmbeddedServer
 from gateway.db.engine import driver, open_engine
 from gateway.db.migrate import upgrade
-from gateway.flow.load import Catalogues, amend
+from gateway.domain.catalogue import Catalogue
+from gateway.flow.load import Catalogues, Contents, amend
 from gateway.logs import configure_logs
 from gateway.settings import Settings
 
@@ -173,6 +174,25 @@ async def connected(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a process holds of a catalogue: reading it anew for every test would take longer than most tests."""
+
+    contents: Contents
+    ready: Any
+    catalogue: Catalogue | None
+
+    @classmethod
+    def of(cls, catalogues: Catalogues) -> Self:
+        ready = catalogues._ready
+        return cls(dict(catalogues._contents), replace(ready, forms=dict(ready.forms)), catalogues.held)
+
+    def put_back(self, catalogues: Catalogues) -> None:
+        catalogues._contents = dict(self.contents)
+        catalogues._ready = replace(self.ready, forms=dict(self.ready.forms))
+        catalogues.held = self.catalogue
 
 
 async def clean(engine: AsyncEngine) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import structlog
@@ -15,6 +15,7 @@ from gateway.catalog import bundled_documents
 from gateway.db.engine import database
 from gateway.db.migrate import is_current, upgrade
 from gateway.flow.load import Catalogues, Document, fill
+from gateway.flow.wake import Notifier
 from gateway.settings import Settings
 from gateway.worker import Worker
 
@@ -75,9 +76,12 @@ async def serve(settings: Settings, with_worker: bool) -> None:
                 h11_max_incomplete_event_size=64 * 1024,
             )
         )
+        notifier = Notifier(engine)
+        gateway.intake.forward = notifier.wake
+        notifying = asyncio.create_task(notifier.run())
         worker = Worker(settings, engine, gateway.catalogues, gateway.keys) if with_worker else None
         if worker is not None:
-            gateway.intake.forward = worker.wake
+            gateway.intake.forward = _both(worker.wake, notifier.wake)
         sending = asyncio.create_task(worker.run()) if worker else None
         await gateway.catalogues.newest()
         # What was made so far stays: the collector need not look at it again while reports come in.
@@ -90,6 +94,18 @@ async def serve(settings: Settings, with_worker: bool) -> None:
         finally:
             if worker is not None and sending is not None:
                 worker.stop()
+                for number in (signal.SIGTERM, signal.SIGINT):  # a second one ends it at once
+                    asyncio.get_running_loop().add_signal_handler(number, worker.stop)
                 await sending
+            notifying.cancel()
+            await asyncio.wait([notifying])
             await engine.dispose()
             log.info("stopped")
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def call() -> None:
+        first()
+        second()
+
+    return call

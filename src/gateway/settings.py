@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -33,16 +33,17 @@ class Settings(BaseSettings):
     worker_poll_seconds: float = Field(default=1.0, gt=0)
     remind_seconds: float = Field(default=300, gt=0)
     """How often a worker looks for obligations to remind connectors of."""
-    lease_seconds: float = Field(default=15, ge=1, le=60)
-    attempt_seconds: float = Field(default=10, gt=0)
-    """Total deadline of one delivery attempt; shorter than the lease, so that a lease is never outlived."""
+    lease_seconds: float = Field(default=15, ge=1, le=15)
+    """After this a delivery of a worker that went away is taken over; one that is alive renews its leases."""
+    attempt_seconds: float = Field(default=10, gt=0, le=3600)
+    """Total deadline of one delivery attempt."""
+    drain_seconds: float = Field(default=30, gt=0)
+    """How long a worker that is told to stop waits for what it is sending."""
+    breaker_failures: int = Field(default=10, ge=1)
+    """After so many failures in a row, over some seconds, a connector is left alone for a while."""
+    loss_limit: int = Field(default=5, ge=2)
+    """A delivery whose worker went away so many times in a row is set aside for a person."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-
-    @model_validator(mode="after")
-    def _attempts_end_before_their_lease(self) -> Self:
-        if self.attempt_seconds + 1 > self.lease_seconds:
-            raise ValueError("attempt_seconds must be at least a second shorter than lease_seconds")
-        return self
 
     @property
     def keys(self) -> Path:

@@ -3,17 +3,23 @@
 Now and then it makes the deliveries that no report brings about: reminders of obligations.
 
 Any number of workers share one database, and each may be killed at any moment: what it held is claimed again
-when the lease runs out, so a report is sent at least once, always under the same id, and never lost.
+when the lease runs out, so a report is sent at least once, always under the same id, and never lost. A worker that is
+alive renews its leases, however long an attempt takes; one that cannot (it was stopped, or the database is away) ends
+its attempts before another worker may begin them.
 """
 
 import asyncio
+import json
 import random
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
 
 import structlog
 from cryptography.fernet import MultiFernet
@@ -21,13 +27,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.connectors.connector import Connector, ConnectorSettings, Dispatch, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
-from gateway.db.claims import Claimed, Target, cancel_claimed, claim_due, record_attempt
+from gateway.db.breakers import note_attempt
+from gateway.db.claims import Claimed, Slots, Target, cancel_claimed, claim_due, record_attempt, renew_claims
 from gateway.db.engine import database, driver, is_outage
+from gateway.domain.breaker import Breaker, BreakerPolicy, Ended
 from gateway.domain.delivery import DEFAULT_SCHEDULE, Event, Outcome, OutcomeClass, RetrySchedule
 from gateway.flow.forward import MEDIA_TYPE, Message, conclude, message_of
 from gateway.flow.load import Catalogues
 from gateway.flow.remind import NothingToSend, Reminders
 from gateway.flow.steer import opened
+from gateway.flow.wake import listen
 from gateway.keys import Keys, load_keys
 from gateway.settings import Settings
 
@@ -35,6 +44,9 @@ _CONNECTIONS = 4
 """How many of the pool's connections a worker uses at once, so that it leaves the rest to the API."""
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.25, 5.0
 """Seconds between tries while the database is away, doubled from the one to the other."""
+
+_GRACE = 1.0
+"""Seconds beyond its deadline after which an attempt is ended whatever its connector does."""
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -88,15 +100,27 @@ class Upstreams:
             target.allow_private_addresses,
             opened(self._secrets, target.credentials),
             self._deadline_seconds,
+            options=None if target.options is None else json.loads(target.options),
         )
 
 
-class _Lease(NamedTuple):
-    """A claim by the loop's clock: when it was known, and until when it surely holds."""
+@dataclass(slots=True)
+class _Lease:
+    """A claim by the loop's clock: when it was known, and until when it surely holds.
+
+    ``sending`` ends the attempt that is under way when the lease does.
+    """
 
     claimed: Claimed
     known: float
     ends: float
+    sending: asyncio.Timeout | None = None
+
+    def renew(self, ends: float) -> None:
+        """The lease holds until then; an end that has passed is at once."""
+        self.ends = ends
+        if self.sending is not None and not self.sending.expired():
+            self.sending.reschedule(ends)
 
     def database_time(self, loop_time: float) -> datetime:
         """What the database's clock had reached at a moment of the loop's: never ahead of it."""
@@ -113,20 +137,30 @@ class Worker:
         catalogues: Catalogues,
         keys: Keys,
         schedule: RetrySchedule = DEFAULT_SCHEDULE,
+        breaker: BreakerPolicy | None = None,
     ) -> None:
         self._settings, self._engine, self._catalogues, self._schedule = settings, engine, catalogues, schedule
         self._upstreams = Upstreams(keys.secrets, settings.attempt_seconds)
         self._reminders = Reminders(engine, catalogues)
         self._connections = asyncio.Semaphore(_CONNECTIONS)
+        self._breaker = breaker or BreakerPolicy(failures=settings.breaker_failures)
         self._sending: set[asyncio.Task[None]] = set()
-        self._woken, self._stopping = asyncio.Event(), asyncio.Event()
+        self._leases: dict[UUID, _Lease] = {}
+        self._woken, self._stopping, self._abandoning = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def wake(self) -> None:
         """Look for due deliveries now rather than at the next poll."""
         self._woken.set()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping.is_set()
+
     def stop(self) -> None:
-        """Claim nothing more, and end when what is being sent has been recorded."""
+        """Claim nothing more, and end when what is being sent has been recorded; the second time, end at once."""
+        if self._stopping.is_set():
+            self._abandoning.set()
         self._stopping.set()
         self._woken.set()
 
@@ -135,6 +169,10 @@ class Worker:
         log.info("worker started", concurrency=self._settings.worker_concurrency)
         failures = 0
         reminding = asyncio.create_task(self._remind())
+        helping: list[asyncio.Task[None]] = [
+            asyncio.create_task(self._renew()),
+            asyncio.create_task(listen(self._engine, self.wake)),
+        ]
         try:
             while not self._stopping.is_set():
                 try:
@@ -147,11 +185,43 @@ class Worker:
                     continue
                 if not has_more:
                     await _wait(self._woken, self._settings.worker_poll_seconds)
-            await asyncio.wait({*self._sending, reminding}, timeout=self._settings.lease_seconds)
+            await self._drain(reminding)
         finally:
-            reminding.cancel()
+            unrecorded = len(self._sending)
+            ending = [reminding, *helping, *self._sending]
+            for task in ending:
+                task.cancel()
+            await asyncio.wait(ending, timeout=_LONGEST_WAIT)
             await self._upstreams.aclose()
-            log.info("worker stopped", unrecorded=len(self._sending))
+            log.info("worker stopped", unrecorded=unrecorded)
+
+    async def _drain(self, reminding: asyncio.Task[None]) -> None:
+        """Let what is under way come to its end, unless it takes too long or is not waited for any more."""
+        under_way = asyncio.create_task(asyncio.wait({reminding, *self._sending}))
+        abandoned = asyncio.create_task(self._abandoning.wait())
+        waiting = (under_way, abandoned)
+        await asyncio.wait(waiting, timeout=self._settings.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+
+    async def _renew(self) -> None:
+        """Renew the leases of what is being sent, several times within each, until cancelled."""
+        loop, lease = asyncio.get_running_loop(), self._settings.lease_seconds
+        while True:
+            await asyncio.sleep(lease / 4)
+            held = [each for each in self._leases.values() if each.ends - loop.time() < lease * 0.75]
+            if not held:
+                continue
+            ends = loop.time() + lease
+            try:
+                async with asyncio.timeout(lease / 4), driver(self._engine) as connection:
+                    ours = await renew_claims(connection, [each.claimed for each in held], self._settings.lease)
+            except Exception as error:
+                _report(error, "leases could not be renewed")
+                continue
+            for each in held:
+                # Whatever took one over may be sending it now: ours ends.
+                each.renew(ends if each.claimed.id in ours else loop.time())
 
     async def _remind(self) -> None:
         """Make reminders now and every so often, until told to stop."""
@@ -182,16 +252,24 @@ class Worker:
             await self._catalogues.newest()
         async with self._connections, driver(self._engine) as connection:
             ends = loop.time() + self._settings.lease_seconds
-            claimed = await claim_due(connection, room, self._settings.lease)
+            claimed = await claim_due(connection, self._slots(room), self._settings.lease, self._settings.loss_limit)
         known = loop.time()
         for each in claimed:
-            task = loop.create_task(self._forward(_Lease(each, known, ends)))
+            lease = _Lease(each, known, ends)
+            task = loop.create_task(self._forward(lease))
             self._sending.add(task)
-            task.add_done_callback(self._ended)
+            self._leases[each.id] = lease
+            task.add_done_callback(partial(self._ended, lease))
         return bool(claimed)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _slots(self, free: int) -> Slots:
+        held = [each.claimed for each in self._leases.values()]
+        return Slots(free, Counter(each.target.number for each in held), any(each.is_suspect for each in held))
+
+    def _ended(self, lease: _Lease, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
+        if self._leases.get(lease.claimed.id) is lease:
+            del self._leases[lease.claimed.id]
         self._woken.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # The lease runs out and the delivery is claimed again.
@@ -201,23 +279,22 @@ class Worker:
         loop, claimed = asyncio.get_running_loop(), lease.claimed
         started = loop.time()
         try:
-            outcome = await self._attempt(lease)
+            outcome, is_sent = await self._attempt(lease)
         except NothingToSend as reason:
             return await self._cancel(lease, f"not sent: {reason}")
-        attempt = conclude(
-            claimed,
-            outcome,
-            lease.database_time(started),
-            lease.database_time(loop.time()),
-            self._schedule,
-            _random.uniform(-1, 1),
-        )
+        started_at, ended_at = lease.database_time(started), lease.database_time(loop.time())
+        attempt = conclude(claimed, outcome, started_at, ended_at, self._schedule, _random.uniform(-1, 1))
+        ended = Ended(outcome.kind, started_at, ended_at, outcome.retry_after)
 
         async def record() -> bool:
             async with self._connections, driver(self._engine) as connection:
-                return await record_attempt(connection, claimed, attempt)
+                recorded = await record_attempt(connection, claimed, attempt)
+                if is_sent and recorded.is_ours and (recorded.is_troubled or ended.is_failure):
+                    await self._note(connection, claimed.target, ended)
+                return recorded.is_ours
 
-        is_ours = await _insist(record, until=lease.ends)
+        # What nobody took over when the lease ended can still be recorded.
+        is_ours = await _insist(record, until=lambda: lease.ends + self._settings.lease_seconds)
         log.info(
             "delivery attempted",
             delivery=str(claimed.id),
@@ -227,6 +304,17 @@ class Worker:
             state=attempt.state if is_ours else "lost to another worker",
         )
 
+    async def _note(self, connection: Any, target: Target, ended: Ended) -> None:
+        """Let an attempt count for its connector's breaker; one that cannot be noted is not missed."""
+        try:
+            before, now = await note_attempt(connection, target.number, ended, self._breaker)
+        except Exception as error:
+            return _report(error, "an attempt was not noted", connector=target.name)
+        if now.openings > before.openings:
+            log.warning("connector left alone", connector=target.name, failures=now.failures, until=str(now.until))
+        elif now == Breaker() and before.openings:
+            log.info("connector works again", connector=target.name)
+
     async def _cancel(self, lease: _Lease, words: str) -> None:
         claimed = lease.claimed
 
@@ -234,18 +322,19 @@ class Worker:
             async with self._connections, driver(self._engine) as connection:
                 return await cancel_claimed(connection, claimed, words)
 
-        if await _insist(cancel, until=lease.ends):
+        if await _insist(cancel, until=lambda: lease.ends):
             log.info("delivery cancelled", delivery=str(claimed.id), connector=claimed.target.name, reason=words)
 
-    async def _attempt(self, lease: _Lease) -> Outcome:
-        claimed = lease.claimed
+    async def _attempt(self, lease: _Lease) -> tuple[Outcome, bool]:
+        """Make one attempt; what it came to, and whether it reached for the upstream."""
+        claimed, loop = lease.claimed, asyncio.get_running_loop()
         is_sent = False
         try:
-            message = await _insist(lambda: self._message(claimed), until=self._last_start(lease))
+            message = await _insist(lambda: self._message(claimed), until=lambda: self._last_start(lease))
             async with self._upstreams.use(claimed.target) as connector:
-                now = asyncio.get_running_loop().time()
+                now = loop.time()
                 if now > self._last_start(lease):
-                    return Outcome(OutcomeClass.unreachable, "not sent: too little of the lease was left")
+                    return Outcome(OutcomeClass.unreachable, "not sent: too little of the lease was left"), False
                 dispatch = Dispatch(
                     claimed.id,
                     claimed.report,
@@ -256,10 +345,10 @@ class Worker:
                     lease.database_time(now),
                 )
                 is_sent = True
-                async with asyncio.timeout_at(lease.ends):
-                    return await connector.send(dispatch)
+                async with asyncio.timeout(self._settings.attempt_seconds + _GRACE), _within(lease):
+                    return await connector.send(dispatch), True
         except (InvalidConnectorSettings, UnknownConnectorKind) as error:
-            return Outcome(OutcomeClass.unreachable, f"not sent: {error}")
+            return Outcome(OutcomeClass.unreachable, f"not sent: {error}"), False
         except NothingToSend:
             raise
         except Exception as error:
@@ -267,15 +356,12 @@ class Worker:
             _report(error, "a delivery could not be sent", delivery=str(claimed.id))
             words = f"failed within the gateway: {type(error).__name__}"
             if is_sent:
-                return Outcome(OutcomeClass.ambiguous, words)
-            return Outcome(OutcomeClass.unreachable, f"not sent, {words}")
+                return Outcome(OutcomeClass.ambiguous, words), True
+            return Outcome(OutcomeClass.unreachable, f"not sent, {words}"), False
 
     def _last_start(self, lease: _Lease) -> float:
-        """Sending must not start after this: its whole deadline has to fit into the lease.
-
-        An attempt that outlived its lease could reach the upstream after a later report of the same key.
-        """
-        return lease.ends - self._settings.attempt_seconds
+        """Sending must not start after this: as much of the lease has to be left as it takes to renew it."""
+        return lease.ends - self._settings.lease_seconds / 4
 
     async def _message(self, claimed: Claimed) -> Message:
         async with self._connections:
@@ -291,6 +377,19 @@ class Worker:
                 return await message_of(connection, claimed, catalogue)
 
 
+@asynccontextmanager
+async def _within(lease: _Lease) -> AsyncIterator[None]:
+    """End what runs in the block when the lease ends, whenever that comes to be.
+
+    An attempt that outlived its lease could reach the upstream after a later report of the same key.
+    """
+    async with asyncio.timeout_at(lease.ends) as lease.sending:
+        try:
+            yield
+        finally:
+            lease.sending = None
+
+
 async def _wait(event: asyncio.Event, seconds: float) -> None:
     """Wait for an event, but no longer than so many seconds."""
     try:
@@ -300,7 +399,7 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
         pass
 
 
-async def _insist(act: Callable[[], Awaitable[T]], until: float) -> T:
+async def _insist(act: Callable[[], Awaitable[T]], until: Callable[[], float]) -> T:
     """Do something with the database, again and again while it is away and there is time left."""
     failures = 0
     while True:
@@ -309,7 +408,7 @@ async def _insist(act: Callable[[], Awaitable[T]], until: float) -> T:
         except Exception as error:
             failures += 1
             pause = _pause(failures)
-            if not is_outage(error) or asyncio.get_running_loop().time() + pause > until:
+            if not is_outage(error) or asyncio.get_running_loop().time() + pause > until():
                 raise
             await asyncio.sleep(pause)
 
@@ -328,7 +427,7 @@ def _report(error: Exception, event: str, **about: object) -> None:
 
 
 async def main(settings: Settings) -> None:
-    """Forward until SIGTERM or SIGINT, then finish what is being sent."""
+    """Forward until SIGTERM or SIGINT, then finish what is being sent; a second signal ends it at once."""
     keys = load_keys(settings)
     loop = asyncio.get_running_loop()
     with database(settings) as engine:

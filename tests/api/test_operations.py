@@ -25,6 +25,8 @@ from gateway.flow import remind
 from gateway.flow.remind import Reminders
 from gateway_under_test import NewClient, accepted, connected, refused, shown
 
+CLOSED = {"state": "closed", "failures": 0, "until": None}
+"""The breaker of a connector that nothing has failed at."""
 DOCUMENT: dict[str, Any] = {
     "kind": "http_json",
     "url": "https://upstream.example/reports",
@@ -36,9 +38,15 @@ DOCUMENT: dict[str, Any] = {
     "concurrency": 8,
     "rate": 2.5,
     "allow_private_addresses": False,
+    "options": None,
 }
 
-
+LGSP: dict[str, Any] = {
+    "kind": "lgsp",
+    "options": {"token_url": "https://upstream.example/token", "scope": None},
+    "credentials": {"client_id": "gateway", "client_secret": "s3cret"},
+}
+"""What makes the document one of an upstream behind an API manager."""
 WEBHOOK: dict[str, Any] = {
     "kind": "webhook",
     "what": "none",
@@ -74,7 +82,7 @@ async def test_a_connector_is_made_read_back_changed_and_removed(operator: httpx
     connector = shown(made)
     expected = {"name": "national", "paused": False, "has_credentials": False, "made_at": connector["made_at"]}
     assert connector == DOCUMENT | expected
-    assert shown(await operator.get("/v1/connectors/national")) == connector
+    assert shown(await operator.get("/v1/connectors/national")) == connector | {"breaker": CLOSED}
     changed = await put(operator, url="https://other.example/", **{"from": "2026-01-01"})
     assert changed.status_code == 200
     assert shown(changed) == connector | {"url": "https://other.example/", "from": "2026-01-01"}
@@ -116,7 +124,16 @@ async def test_credentials_are_never_read_back_and_stay_until_they_are_replaced(
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"kind": "lgsp"}, ["/kind"]),
+        ({"kind": "pigeon"}, ["/kind"]),
+        ({"options": {"token_url": "https://upstream.example/token"}}, ["/options/token_url"]),
+        ({"options": []}, ["/options"]),
+        (LGSP | {"options": None}, ["/options/token_url"]),
+        (LGSP | {"options": {"token_url": "x", "scope": 1}}, ["/options/scope"]),
+        (LGSP | {"options": {"token_url": "x"}}, ["/options/token_url"]),
+        (LGSP | {"credentials": {}}, ["/credentials"]),
+        ({"kind": "ndxp"}, [f"/options/{name}" for name in ("dstcode", "provider_url", "service", "login")]),
+        ({"kind": "dhis2", "what": "all"}, ["/what", "/options/forms", "/options/org_units"]),
+        (LGSP | {"credentials": LGSP["credentials"] | {"ca_certificate": "x"}}, ["/credentials"]),
         ({"url": "ftp://upstream.example"}, ["/url"]),
         ({"url": "https://user:password@upstream.example"}, ["/url"]),
         ({"credentials": {"password": "x"}}, ["/credentials"]),
@@ -154,7 +171,7 @@ async def test_every_wrong_place_of_a_connector_is_named_at_once(
 
 
 async def test_an_unsupported_kind_is_told_what_is_supported(operator: httpx.AsyncClient) -> None:
-    [place] = refused(await put(operator, kind="dhis2"), 400, "malformed-request")["errors"]
+    [place] = refused(await put(operator, kind="pigeon"), 400, "malformed-request")["errors"]
     assert "http_json, webhook" in place["message"]
 
 
@@ -166,6 +183,18 @@ async def test_a_webhook_that_is_reminded_is_made_and_read_back(operator: httpx.
     assert shown(await operator.get("/v1/connectors/national"))["remind"] == WEBHOOK["remind"]
     overdue = await put(operator, **WEBHOOK | {"remind": {"overdue": True}})
     assert shown(overdue)["remind"] == {"due_in_days": None, "overdue": True}
+
+
+async def test_options_are_read_back_and_credentials_stay_only_where_those_lead(operator: httpx.AsyncClient) -> None:
+    made = await put(operator, **LGSP)
+    assert made.status_code == 201, made.text
+    assert shown(made)["options"] == LGSP["options"]
+    assert shown(await operator.get("/v1/connectors/national")) == shown(made) | {"breaker": CLOSED}
+    kept = {name: value for name, value in LGSP.items() if name != "credentials"}
+    assert (await put(operator, **kept | {"rate": None})).status_code == 200
+    elsewhere = kept | {"options": {"token_url": "https://other.example/token"}}
+    assert places(await put(operator, **elsewhere)) == ["/credentials"]
+    assert (await put(operator, **LGSP | elsewhere)).status_code == 200
 
 
 async def test_credentials_that_are_kept_are_judged_by_the_kind_they_are_kept_for(operator: httpx.AsyncClient) -> None:

@@ -110,17 +110,15 @@ WEEKS: tuple[tuple[dict[str, Any], tuple[str, str, str]], ...] = (
 )
 
 
-@pytest.mark.parametrize(("changes", "days"), WEEKS, ids=str)
-async def test_weeks_end_on_the_weekday_of_their_regime(
-    editor: httpx.AsyncClient, changes: dict[str, Any], days: tuple[str, str, str]
-) -> None:
-    await have(editor, "/regimes/TEST", a_regime(frequency="weekly", **changes))
-    found = await periods(editor, regime="TEST", year=2026)
-    assert list(found) == [f"2026-W{number:02}" for number in range(1, 54)]
-    week = found["2026-W30"]
-    assert (week["start"], week["cutoff"], week["deadlines"]["department"]) == days
-    (owed,) = await every_item(editor, "/obligations", agency="H26.18", form="TEST_01", period="2026-W30")
-    assert (owed["start"], owed["cutoff"], owed["deadline"]) == days
+async def test_weeks_end_on_the_weekday_of_their_regime(editor: httpx.AsyncClient) -> None:
+    for changes, days in WEEKS:
+        await have(editor, "/regimes/TEST", a_regime(frequency="weekly", **changes))
+        found = await periods(editor, regime="TEST", year=2026)
+        assert list(found) == [f"2026-W{number:02}" for number in range(1, 54)]
+        week = found["2026-W30"]
+        assert (week["start"], week["cutoff"], week["deadlines"]["department"]) == days, changes
+        (owed,) = await every_item(editor, "/obligations", agency="H26.18", form="TEST_01", period="2026-W30")
+        assert (owed["start"], owed["cutoff"], owed["deadline"]) == days
 
 
 async def test_a_regime_names_its_periods(editor: httpx.AsyncClient) -> None:
@@ -236,22 +234,21 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
 )
 
 
-@pytest.mark.parametrize(("changes", "place"), WRONG, ids=lambda value: str(value)[:60])
-async def test_what_is_wrong_with_a_calendar_is_named(
-    editor: httpx.AsyncClient, changes: dict[str, Any], place: str
-) -> None:
-    answer = await put(editor, "/calendars/2098", a_calendar(**changes))
-    assert place in [each["pointer"] for each in refused(answer, 422, "invalid-catalogue")["errors"]]
+async def test_what_is_wrong_with_a_calendar_is_named(editor: httpx.AsyncClient) -> None:
+    for changes, place in WRONG:
+        answer = await put(editor, "/calendars/2098", a_calendar(**changes))
+        named = [each["pointer"] for each in refused(answer, 422, "invalid-catalogue")["errors"]]
+        assert place in named, changes
     refused(await editor.get("/v1/calendars/2098"), 404, "not-found")
 
 
-@pytest.mark.parametrize("value", [None, True, 5, 1.5, "x", [5], [[]], [{}], {}, {"day": 5}, [{"day": 5}], 10**40])
+MALFORMED: list[Any] = [None, True, 5, 1.5, "x", [5], [[]], [{}], {}, {"day": 5}, [{"day": 5}], 10**40]
+
+
 @pytest.mark.parametrize("field", ["year", "legal_basis", "note", "days_off", "working_days"])
-async def test_a_malformed_calendar_is_never_a_fault_of_the_gateway(
-    editor: httpx.AsyncClient, field: str, value: object
-) -> None:
-    answer = await put(editor, "/calendars/2098", a_calendar(**{field: value}))
-    assert answer.status_code in {200, 400, 422}, answer.text
+async def test_a_malformed_calendar_is_never_a_fault_of_the_gateway(editor: httpx.AsyncClient, field: str) -> None:
+    answers = [await put(editor, "/calendars/2098", a_calendar(**{field: value})) for value in MALFORMED]
+    assert {each.status_code for each in answers} <= {200, 400, 422}
 
 
 async def test_a_calendar_is_set_by_the_whole_country_only(client_for: NewClient) -> None:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from factories import a_breakdown, an_indicator, compiled
@@ -186,28 +186,24 @@ def from_reports(reports: Iterable[Report]) -> list[dict[str, object]]:
     return consolidate(FORM, [source(FORM, *rows) for rows in reports])
 
 
-@settings(deadline=None)
 @given(COUNTRY)
 def test_level_by_level_gives_the_same_as_all_at_once(country: list[list[Report]]) -> None:
     provinces = [from_reports(province) for province in country]
     assert from_reports(provinces) == from_reports(chain.from_iterable(country))
 
 
-@settings(deadline=None)
 @given(COUNTRY)
 def test_what_goes_up_a_level_may_be_read_back_from_its_bytes(country: list[list[Report]]) -> None:
     provinces = [FORM.rows_model.validate_python(decode(encode(from_reports(province)))) for province in country]
     assert encode(from_reports(provinces)) == encode(from_reports(chain.from_iterable(country)))
 
 
-@settings(deadline=None)
 @given(PROVINCE, st.randoms(use_true_random=False))
 def test_the_order_of_sources_and_of_their_rows_does_not_matter(province: list[Report], chance: Any) -> None:
     shuffled = [chance.sample(rows, len(rows)) for rows in chance.sample(province, len(province))]
     assert encode(from_reports(shuffled)) == encode(from_reports(province))
 
 
-@settings(deadline=None)
 @given(PROVINCE)
 def test_sums_and_formulas_are_those_of_a_recount_in_fractions(province: list[Report]) -> None:
     found = {(row["sector"], row["stage"]): row for row in from_reports(province)}
@@ -230,7 +226,6 @@ def test_sums_and_formulas_are_those_of_a_recount_in_fractions(province: list[Re
             assert row == parts[0]
 
 
-@settings(deadline=None)
 @given(PROVINCE)
 def test_rows_are_such_as_may_be_pushed(province: list[Report]) -> None:
     found = from_reports(province)

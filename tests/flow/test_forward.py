@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from forwarding import (
     A_CLAIM,
     AWAY,
+    LEASE,
     NOWHERE,
     REFUSED,
     SOON,
@@ -43,11 +46,14 @@ from forwarding import (
     working,
 )
 from gateway.api.deps import Gateway
-from gateway.db.claims import Claimed
+from gateway.connectors.http_json import HttpJson
+from gateway.db.breakers import find_breaker, note_attempt, probe_now
+from gateway.db.claims import Claimed, Slots, claim_due, renew_claims
 from gateway.db.connectors import lock_connector
 from gateway.db.deliveries import reopen_delivery
 from gateway.db.engine import driver, open_engine
 from gateway.db.reading import find_report
+from gateway.domain.breaker import BreakerPolicy, BreakerState, Ended
 from gateway.domain.delivery import DEFAULT_SCHEDULE, Outcome, OutcomeClass
 from gateway.domain.exact import encode
 from gateway.domain.report import Status
@@ -55,6 +61,7 @@ from gateway.flow.forward import conclude, message_of
 from gateway.flow.load import Catalogues
 from gateway.flow.show import report_shown
 from gateway.flow.steer import retry_connector, retry_delivery
+from gateway.flow.wake import CHANNEL, Notifier, listen
 from gateway.worker import Worker
 from gateway_under_test import connected
 
@@ -507,15 +514,63 @@ async def _has_attempts(engine: AsyncEngine) -> bool:
     return bool(await attempts(engine))
 
 
-async def test_no_attempt_is_begun_that_might_outlive_its_lease(gateway: Gateway) -> None:
-    async with upstream() as national:
+async def test_an_attempt_may_take_longer_than_a_lease_while_its_worker_lives(gateway: Gateway) -> None:
+    async with upstream() as national, working(gateway, count=2, lease_seconds=1, attempt_seconds=10):
         await connect_upstream(gateway, national.url)
+        await national.behave(mode="stall", seconds=3, count=1)
         await receive(gateway)
-        async with working(gateway, lease_seconds=1, attempt_seconds=1):
-            await until(lambda: _has_attempts(gateway.engine))
-        assert await national.received() == []
+        await until_all(gateway.engine, "delivered")
+        assert [each["count"] for each in await national.received()] == [1]
+    assert [each["outcome"] for each in await attempts(gateway.engine)] == ["delivered"]
+
+
+async def test_an_attempt_ends_with_its_lease_where_the_worker_cannot_renew_it(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control of the test above."""
+
+    async def fails(*_: object) -> set[UUID]:
+        raise ConnectionError
+
+    monkeypatch.setattr("gateway.worker.renew_claims", fails)
+    async with upstream() as national, working(gateway, count=2, lease_seconds=1, attempt_seconds=10):
+        await connect_upstream(gateway, national.url)
+        await national.behave(mode="stall", seconds=3, count=1)
+        await receive(gateway)
+        await until_all(gateway.engine, "delivered")
+        assert [each["count"] for each in await national.received()] == [2]
+    [cut, *_] = await attempts(gateway.engine)
+    assert cut["outcome"] == "ambiguous"
+    assert cut["finished_at"] - cut["started_at"] < timedelta(seconds=2)
+
+
+async def test_only_what_is_still_ours_is_renewed(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    await receive(gateway)
+    [zombie] = await claim(gateway.engine)
+    await run_out(gateway.engine)
+    [owner] = await claim(gateway.engine)
+    async with driver(gateway.engine) as connection:
+        assert await renew_claims(connection, [zombie], LEASE) == set()
+        before = (await deliveries(gateway.engine))[0]["due_at"]
+        assert await renew_claims(connection, [owner], 2 * LEASE) == {owner.id}
+    assert (await deliveries(gateway.engine))[0]["due_at"] > before
+
+
+async def test_an_attempt_that_ignores_its_deadline_is_ended_and_not_renewed_for_ever(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(*_: object) -> Outcome:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(HttpJson, "send", hangs)
+    await connect_upstream(gateway, NOWHERE)
+    await receive(gateway)
+    async with working(gateway, lease_seconds=1, attempt_seconds=0.5):
+        await until(lambda: _has_attempts(gateway.engine), 10)
     [first, *_] = await attempts(gateway.engine)
-    assert (first["outcome"], first["reason"]) == ("unreachable", "not sent: too little of the lease was left")
+    assert (first["outcome"], first["reason"]) == ("ambiguous", "failed within the gateway: TimeoutError")
 
 
 async def test_stopping_a_worker_lets_it_record_what_it_is_sending(gateway: Gateway) -> None:
@@ -540,6 +595,310 @@ async def test_a_worker_that_is_woken_does_not_wait_for_its_poll(gateway: Gatewa
         await receive_revisions(gateway, 3)
         worker.wake()
         await until_all(gateway.engine, "delivered", 5)
+
+
+async def test_a_worker_told_twice_to_stop_ends_at_once_and_what_it_was_sending_is_sent_again(
+    gateway: Gateway,
+) -> None:
+    async with upstream() as national:
+        await connect_upstream(gateway, national.url)
+        await national.behave(mode="stall", seconds=30, count=1)
+        await receive(gateway)
+        began = time.monotonic()
+        async with working(gateway, attempt_seconds=60) as [worker]:
+            await until(lambda: _is(gateway.engine, "sending"))
+            worker.stop()
+            worker.stop()
+        assert time.monotonic() - began < 5
+        await run_out(gateway.engine)
+        async with working(gateway):
+            await until_all(gateway.engine, "delivered")
+
+
+async def test_a_worker_in_another_process_is_woken_by_a_notification(gateway: Gateway) -> None:
+    async with upstream() as national, notifying(gateway), working(gateway, worker_poll_seconds=3600):
+        await connect_upstream(gateway, national.url)
+        await asyncio.sleep(0.5)
+        await receive(gateway)
+        await until_all(gateway.engine, "delivered", 5)
+
+
+async def test_without_any_notification_nothing_is_lost_but_the_time_of_a_poll(gateway: Gateway) -> None:
+    """The negative control of the test above, and what it leads to."""
+    async with upstream() as national, working(gateway, worker_poll_seconds=2.0):
+        await connect_upstream(gateway, national.url)
+        await asyncio.sleep(0.5)
+        await receive(gateway)
+        await asyncio.sleep(0.5)
+        assert await states(gateway.engine) == ["pending"]
+        await until_all(gateway.engine, "delivered", 5)
+
+
+async def test_notifications_are_few_however_much_there_is_to_say(gateway: Gateway) -> None:
+    heard = list[object]()
+    async with connected(gateway.engine) as connection, notifying(gateway) as notifier:
+        await connection.add_listener(CHANNEL, lambda *_: heard.append(None))
+        for _ in range(200):
+            notifier.wake()
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.2)
+    assert 1 <= len(heard) <= 12
+
+
+async def test_a_worker_listens_again_when_its_connection_was_lost(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.flow.wake._AGAIN", 0.1)
+    woken = asyncio.Event()
+    listening = asyncio.create_task(listen(gateway.engine, woken.set))
+    await asyncio.wait_for(woken.wait(), 5)
+    async with connected(gateway.engine) as connection:
+        woken.clear()
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+        )
+        await asyncio.wait_for(woken.wait(), 5)
+        woken.clear()
+        await connection.execute(f"NOTIFY {CHANNEL}")
+        await asyncio.wait_for(woken.wait(), 5)
+    listening.cancel()
+    await asyncio.wait([listening])
+
+
+@asynccontextmanager
+async def notifying(gateway: Gateway) -> AsyncIterator[Notifier]:
+    """As when the intake is in another process than the worker."""
+    notifier, before = Notifier(gateway.engine), gateway.intake.forward
+    gateway.intake.forward = notifier.wake
+    task = asyncio.create_task(notifier.run())
+    try:
+        yield notifier
+    finally:
+        gateway.intake.forward = before
+        task.cancel()
+        await asyncio.wait([task])
+
+
+# Fairness.
+
+
+async def test_a_backlog_of_100_000_costs_the_claims_of_others_nothing(gateway: Gateway) -> None:
+    """Of its keys one waits for its retry, so that the rest cannot go either; and then all are of their own key."""
+    healthy = [await connect_upstream(gateway, NOWHERE, f"healthy-{number}") for number in range(5)]
+    dead = await connect_upstream(gateway, NOWHERE, "dead")
+
+    async def median() -> float:
+        times = list[float]()
+        for _ in range(15):
+            for number in healthy:
+                await outbox(gateway.engine, number, 2, keys=2)
+            began = time.perf_counter()
+            found = await claim(gateway.engine, 32)
+            times.append(time.perf_counter() - began)
+            assert {each.target.number for each in found} >= set(healthy)
+            for each in found:
+                if each.target.number != dead:
+                    await finish(gateway.engine, each)
+        return sorted(times)[7]
+
+    alone = await median()
+    await outbox(gateway.engine, dead, 50_000, keys=1)
+    await outbox(gateway.engine, dead, 50_000, keys=50_000)
+    async with connected(gateway.engine) as connection:
+        await connection.execute("ANALYZE deliveries")
+    assert await median() < max(5 * alone, 0.05)
+
+
+async def test_no_connector_gets_more_than_half_of_a_worker_s_places_where_there_are_others(gateway: Gateway) -> None:
+    busy = await connect_upstream(gateway, NOWHERE, "busy", concurrency=100)
+    await outbox(gateway.engine, busy, 50, keys=50)
+
+    async def claimed(slots: Slots) -> int:
+        async with driver(gateway.engine) as connection:
+            return len(await claim_due(connection, slots, LEASE))
+
+    assert await claimed(Slots(10)) == 10
+    await connect_upstream(gateway, NOWHERE, "calm")
+    assert await claimed(Slots(10)) == 5
+    assert await claimed(Slots(7, {busy: 3})) == 2
+    assert await claimed(Slots(5, {busy: 5})) == 0
+
+
+async def test_connectors_take_turns_whoever_has_waited_longest(gateway: Gateway) -> None:
+    old = await connect_upstream(gateway, NOWHERE, "old", concurrency=100)
+    new = await connect_upstream(gateway, NOWHERE, "new", concurrency=100)
+    await outbox(gateway.engine, old, 50, keys=50)
+    await outbox(gateway.engine, new, 3, keys=3)
+    found = await claim(gateway.engine, 6)
+    assert Counter(each.target.number for each in found) == {old: 3, new: 3}
+
+
+@pytest.mark.parametrize("last", [TAKEN, REFUSED])
+async def test_what_waits_behind_an_earlier_one_is_put_off_and_due_as_soon_as_that_has_ended(
+    gateway: Gateway, last: Outcome
+) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    await receive_revisions(gateway, 3)
+    [first] = await claim(gateway.engine)
+    assert await claim(gateway.engine) == []
+    assert [each["is_behind"] for each in await deliveries(gateway.engine)] == [False, True, True]
+    await finish(gateway.engine, first, last)
+    assert [each["is_behind"] for each in await deliveries(gateway.engine)] == [False, False, True]
+    [second] = await claim(gateway.engine)
+    assert second.id == (await deliveries(gateway.engine))[1]["id"]
+
+
+async def test_without_the_trigger_what_was_put_off_would_wait(gateway: Gateway) -> None:
+    """The negative control of the test above."""
+    await connect_upstream(gateway, NOWHERE)
+    await receive_revisions(gateway, 2)
+    [first] = await claim(gateway.engine)
+    assert await claim(gateway.engine) == []
+    async with connected(gateway.engine) as connection:
+        await connection.execute("ALTER TABLE deliveries DISABLE TRIGGER follow")
+        try:
+            await finish(gateway.engine, first)
+        finally:
+            await connection.execute("ALTER TABLE deliveries ENABLE TRIGGER follow")
+    assert await claim(gateway.engine) == []
+
+
+# What harms workers.
+
+
+async def test_what_loses_its_worker_again_and_again_is_set_aside_and_the_next_of_its_key_goes_on(
+    gateway: Gateway,
+) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    await receive_revisions(gateway, 2)
+    [poison] = await claim(gateway.engine)
+    for number in range(2, 6):
+        await run_out(gateway.engine)
+        [again] = await claim(gateway.engine)
+        assert (again.id, again.number) == (poison.id, number)
+    await run_out(gateway.engine)
+    [other] = await claim(gateway.engine)
+    assert other.id != poison.id
+    first, _ = await deliveries(gateway.engine)
+    assert (first["state"], first["losses"]) == ("exhausted", 0)
+    assert first["outcome"] == "set aside: its worker went away 5 times in a row while it was being sent"
+    assert Counter(each["outcome"] for each in await attempts(gateway.engine)) == {"ambiguous": 5}
+    await finish(gateway.engine, other, REFUSED)
+    await retry_delivery(gateway.engine, poison.id, anybody, "đã sửa")
+    [again] = await claim(gateway.engine)
+    assert (again.id, again.is_suspect) == (poison.id, False)
+
+
+async def test_an_attempt_that_is_recorded_clears_the_suspicion(gateway: Gateway) -> None:
+    await connect_upstream(gateway, NOWHERE)
+    await receive(gateway)
+    for _ in range(12):
+        await claim(gateway.engine)
+        await run_out(gateway.engine)
+        [claimed] = await claim(gateway.engine)
+        await finish(gateway.engine, claimed, AWAY)
+    assert await states(gateway.engine) == ["pending"]
+
+
+async def test_suspects_are_sent_one_at_a_time_so_that_the_innocent_are_cleared(gateway: Gateway) -> None:
+    number = await connect_upstream(gateway, NOWHERE, concurrency=100)
+    await outbox(gateway.engine, number, 4, keys=4)
+    for _ in range(2):
+        assert len(await claim(gateway.engine)) == 4
+        await run_out(gateway.engine)
+    async with driver(gateway.engine) as connection:
+        [suspect] = await claim_due(connection, Slots(100), LEASE)
+        assert suspect.is_suspect
+        await outbox(gateway.engine, number, 2, keys=9)
+        await connection.execute("UPDATE deliveries SET agency_id = 100 + agency_id WHERE attempts = 0")
+        assert len(await claim_due(connection, Slots(99, {number: 1}, has_suspect=True), LEASE)) == 2
+        await finish(gateway.engine, suspect)
+        [another] = await claim_due(connection, Slots(98, {number: 2}), LEASE)
+        assert another.is_suspect
+
+
+# The breaker.
+
+TOUCHY = BreakerPolicy(3, timedelta(), timedelta(seconds=60), timedelta(seconds=60))
+
+
+async def test_an_upstream_that_fails_again_and_again_is_left_alone_by_every_worker(gateway: Gateway) -> None:
+    number = await connect_upstream(gateway, NOWHERE)
+    for year in range(2031, 2041):
+        await receive(gateway, period=f"{year}-Q1")
+    async with working(gateway, count=4, breaker=TOUCHY, schedule=DEFAULT_SCHEDULE):
+        await until(lambda: _is_open(gateway.engine, number))
+        await asyncio.sleep(0.3)
+        made = len(await attempts(gateway.engine))
+        await asyncio.sleep(0.5)
+        assert len(await attempts(gateway.engine)) == made
+    assert set(await states(gateway.engine)) == {"pending"}
+    assert await claim(gateway.engine) == []
+
+
+async def _is_open(engine: AsyncEngine, connector: int) -> bool:
+    async with driver(engine) as connection:
+        known = await find_breaker(connection, connector)
+    return known.breaker.state(known.now) is BreakerState.open
+
+
+async def test_two_probes_at_once_try_an_upstream_whatever_the_workers_and_each_success_lets_one_more(
+    gateway: Gateway,
+) -> None:
+    number = await connect_upstream(gateway, NOWHERE, concurrency=8)
+    await outbox(gateway.engine, number, 60, keys=60)
+    await open_breaker(gateway.engine, number)
+    assert await claim(gateway.engine) == []
+    async with connected(gateway.engine) as connection:
+        await probe_now(connection, number)
+    found = [each for batch in await asyncio.gather(*[claim(gateway.engine) for _ in range(8)]) for each in batch]
+    assert len(found) == 2
+    flying = list[int]()
+    while len(flying) < 8:
+        each = found.pop(0)
+        await finish(gateway.engine, each)
+        await note(gateway.engine, number, TAKEN)
+        found += await claim(gateway.engine)
+        flying.append(len(found))
+    assert flying == [3, 4, 5, 6, 7, 8, 8, 8]
+
+
+async def test_taking_up_what_a_connector_refused_tries_it_at_once(gateway: Gateway) -> None:
+    async with upstream() as national:
+        number = await connect_upstream(gateway, national.url)
+        await open_breaker(gateway.engine, number)
+        await receive(gateway)
+        async with working(gateway):
+            await asyncio.sleep(0.3)
+            assert await states(gateway.engine) == ["pending"]
+            await retry_connector(gateway.engine, "national", anybody, None)
+            await until_all(gateway.engine, "delivered")
+
+
+async def test_what_never_reached_for_the_upstream_does_not_open_its_breaker(gateway: Gateway) -> None:
+    number = await connect_upstream(gateway, NOWHERE)
+    await outbox(gateway.engine, number, 5, keys=5)  # of reports that are not there
+    async with working(gateway, breaker=TOUCHY):
+        await until(lambda: _at_least(gateway.engine, 12))
+    assert not await _is_open(gateway.engine, number)
+
+
+async def _at_least(engine: AsyncEngine, count: int) -> bool:
+    return len(await attempts(engine)) >= count
+
+
+async def note(engine: AsyncEngine, connector: int, outcome: Outcome) -> None:
+    """Let an attempt that began and ended now count for a breaker."""
+    async with connected(engine) as connection:
+        now = await connection.fetchval("SELECT clock_timestamp()")
+        await note_attempt(connection, connector, Ended(outcome.kind, now, now), TOUCHY)
+
+
+async def open_breaker(engine: AsyncEngine, connector: int) -> None:
+    for _ in range(3):
+        await note(engine, connector, AWAY)
+    assert await _is_open(engine, connector)
 
 
 async def test_a_worker_goes_on_when_the_database_comes_back(gateway: Gateway) -> None:

@@ -107,7 +107,7 @@ async def make_consolidation(
         return answer_of(reply)
     async with driver(gateway.engine) as connection:
         kept = await _found(connection, UUID(reply.location.rsplit("/", 1)[1]), catalogue)
-    return Json(await whole_report(gateway, catalogue, kept, language), 201, {"Location": reply.location})
+    return Json(await whole_report(gateway, catalogue, kept, language), reply.status, {"Location": reply.location})
 
 
 async def _found(connection: Any, report: UUID, catalogue: Catalogue) -> KeptReport:

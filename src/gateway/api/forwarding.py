@@ -8,7 +8,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.db.breakers import Known
 from gateway.db.deliveries import KeptAttempt, KeptDelivery
+from gateway.domain.breaker import BreakerState
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import DeliveryState, Event, OutcomeClass
 from gateway.domain.document import Document
@@ -28,6 +30,7 @@ _UPSTREAM: dict[str, Any] = {
     "concurrency": 8,
     "rate": None,
     "allow_private_addresses": False,
+    "options": None,
 }
 GIVEN = _UPSTREAM | {"credentials": {"bearer": "…", "signing_secret": "whsec_…"}}
 _SHOWN = _UPSTREAM | {"paused": False, "has_credentials": True, "made_at": "2026-09-01T02:00:00.000000Z"}
@@ -75,6 +78,7 @@ class ConnectorShape(BaseModel):
     concurrency: int
     rate: Decimal | None
     allow_private_addresses: bool
+    options: dict[str, Any] | None
     paused: bool
     has_credentials: bool
     made_at: datetime
@@ -152,6 +156,29 @@ class Grounds(Document):
     reason: str | None = Field(None, max_length=1000)
 
 
+class BreakerShape(BaseModel):
+    """How the connector's circuit breaker stands, which all workers share."""
+
+    state: BreakerState
+    failures: int = Field(description="Attempts in a row that did not get through.")
+    until: datetime | None = Field(description="When it is tried again, while it is open.")
+
+
+class ConnectorNow(ConnectorShape):
+    """A connector, and whether its upstream is being spared."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [_SHOWN | {"breaker": {"state": "closed", "failures": 0, "until": None}}]}
+    )
+
+    breaker: BreakerShape
+
+
+def breaker_shown(known: Known) -> dict[str, object]:
+    breaker = known.breaker
+    return {"state": breaker.state(known.now), "failures": breaker.failures, "until": breaker.until}
+
+
 def connector_shown(row: sa.Row[Any]) -> dict[str, object]:
     return {
         "name": row.name,
@@ -165,6 +192,7 @@ def connector_shown(row: sa.Row[Any]) -> dict[str, object]:
         "concurrency": row.concurrency,
         "rate": row.rate,
         "allow_private_addresses": row.allow_private_addresses,
+        "options": row.options,
         "paused": row.paused_at is not None,
         "has_credentials": row.credentials is not None,
         "made_at": row.made_at,

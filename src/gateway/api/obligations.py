@@ -22,7 +22,7 @@ from gateway.db.engine import driver
 from gateway.db.standings import clock
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.document import Day, Document
+from gateway.domain.document import LAST_DAY, Day, Document
 from gateway.domain.obligation import Extension, Obligation, State, Whose
 from gateway.domain.period import Period, PeriodError, expand
 from gateway.domain.report import ReportKind, Status
@@ -165,7 +165,7 @@ class ExtensionRequest(Document):
     period: str = Field(min_length=1, max_length=40)
     agency: str | None = Field(None, max_length=100)
     under: str | None = Field(None, max_length=100, description="Its whole subtree; of the client's own, all below.")
-    until: Day = Field(description="The last day a report is taken.")
+    until: Day = Field(le=LAST_DAY, description="The last day a report is taken.")
     reason: Annotated[str, StringConstraints(min_length=1, max_length=4000, strip_whitespace=True)]
 
 
@@ -239,6 +239,7 @@ async def list_obligations(
     _known_form(catalogue, form)
     after = _after(cursor)
     asked = _asked(catalogue, form, period, today)
+    ends = {(each.code, named): each.end for each, named in asked}
     found: list[Tracked] = []
     async with driver(gateway.engine) as connection:
         day = civil_date(await clock(connection))
@@ -247,11 +248,13 @@ async def list_obligations(
                 found.append(each)
                 if len(found) > limit:
                     break
-    return Json(
-        page(
-            found, limit, lambda each: obligation_shown(each, catalogue), lambda each: "|".join(_place(each.obligation))
-        )
-    )
+
+    def place(tracked: Tracked) -> str:
+        each = tracked.obligation
+        end = ends[each.period.code, each.form]
+        return "|".join((end.isoformat(), each.period.code, each.form, each.agency, each.kind.value))
+
+    return Json(page(found, limit, lambda each: obligation_shown(each, catalogue), place))
 
 
 def _asked(catalogue: Catalogue, form: str | None, period: str | None, today: date) -> list[tuple[Period, str]]:
@@ -259,10 +262,6 @@ def _asked(catalogue: Catalogue, form: str | None, period: str | None, today: da
         return named_periods(catalogue, form, _codes(period))
     begun = catalogue.obligations.periods(today - _PAST, today)
     return [each for each in begun if form in {None, each[1]}]
-
-
-def _place(each: Obligation) -> tuple[str, ...]:
-    return (each.period.end.isoformat(), each.period.code, each.form, each.agency, each.kind.value)
 
 
 def _after(cursor: str | None) -> tuple[str, ...] | None:
@@ -285,11 +284,12 @@ def _owed_by(
 ) -> Iterator[Obligation]:
     """The obligations asked for, in order, from just after a place on."""
     for period, form in asked:
-        if after is not None and (period.end.isoformat(), period.code, form) < after[:3]:
+        place = (period.end.isoformat(), period.code, form)
+        if after is not None and place < after[:3]:
             continue
         for each in catalogue.obligations.owed(form, period.code):
             is_asked = (agencies is None or each.agency in agencies) and kind in {None, each.kind}
-            if is_asked and (after is None or _place(each) > after):
+            if is_asked and (after is None or (*place, each.agency, each.kind.value) > after):
                 yield each
 
 

@@ -12,6 +12,7 @@ from gateway.api.body import read_document, takes
 from gateway.api.deps import GatewayParts, NewestCatalogue, Operator, Today
 from gateway.api.forwarding import (
     GIVEN,
+    ConnectorNow,
     ConnectorPage,
     ConnectorShape,
     DeliveryPage,
@@ -20,6 +21,7 @@ from gateway.api.forwarding import (
     Grounds,
     Retried,
     attempt_shown,
+    breaker_shown,
     connector_shown,
     delivery_shown,
 )
@@ -27,8 +29,9 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page, uuid_cursor
 from gateway.api.shapes import problems
 from gateway.api.subtree import covers
-from gateway.connectors.connector import ConnectorSettings, InvalidConnectorSettings
+from gateway.connectors.connector import ConnectorSettings, InvalidConnectorOptions, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
+from gateway.db.breakers import find_breaker
 from gateway.db.connectors import all_connectors, connectors_ever, find_connector, pause_connector
 from gateway.db.deliveries import (
     WantedDeliveries,
@@ -98,7 +101,7 @@ async def list_connectors(
 Name = Annotated[str, Path(pattern="^[a-z][a-z0-9-]{0,62}$", examples=["national"])]
 
 
-@router.get("/connectors/{name}", response_model=ConnectorShape, responses=problems(400, 401, 403, 404))
+@router.get("/connectors/{name}", response_model=ConnectorNow, responses=problems(400, 401, 403, 404))
 async def read_connector(
     name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
 ) -> Response:
@@ -107,7 +110,9 @@ async def read_connector(
         row = await find_connector(connection, name)
     if row is None or not _sight(catalogue, caller, today)(row.under):
         raise NotFound()
-    return Json(connector_shown(row))
+    async with driver(gateway.engine) as raw:
+        known = await find_breaker(raw, row.id)
+    return Json(connector_shown(row) | {"breaker": breaker_shown(known)})
 
 
 @router.put(
@@ -170,6 +175,7 @@ async def _agreed(
     wrong = [
         *_wrong_names(document, name, catalogue, today),
         *_wrong_reminders(document),
+        *_wrong_what(document),
         *await _wrong_settings(document, name, credentials),
     ]
     under = document.under
@@ -212,15 +218,33 @@ def _wrong_reminders(document: ConnectorDocument) -> Sequence[Place]:
     return wrong
 
 
+def _wrong_what(document: ConnectorDocument) -> Sequence[Place]:
+    """A data value has no kind of report: of both kinds, the one would overwrite the other."""
+    if document.kind != "dhis2" or document.what != What.all:
+        return []
+    return [
+        Place("/what", Text("Loại dhis2 chỉ nhận own hoặc consolidation.", "Kind dhis2 takes own or consolidation."))
+    ]
+
+
 async def _wrong_settings(
     document: ConnectorDocument, name: str, credentials: Mapping[str, str] | None
 ) -> Sequence[Place]:
     """What keeps the connector from ever working, by opening it once."""
-    settings = ConnectorSettings(name, document.kind, document.url, document.allow_private_addresses, credentials)
+    settings = ConnectorSettings(
+        name,
+        document.kind,
+        document.url,
+        document.allow_private_addresses,
+        credentials,
+        options=document.options,
+    )
     try:
         await open_connector(settings).aclose()
     except UnknownConnectorKind as error:
         return [Place("/kind", Text(f"Chưa hỗ trợ: {error}.", f"Not supported: {error}."))]
+    except InvalidConnectorOptions as error:
+        return error.places
     except InvalidConnectorSettings as error:
         place = "/url" if str(error).startswith("url") else "/credentials"
         return [Place(place, Text(f"Không dùng được: {error}.", f"Cannot be used: {error}."))]
@@ -241,7 +265,12 @@ async def remove_connector(
     return Response(status_code=204)
 
 
-@router.post("/connectors/{name}/pause", response_model=ConnectorShape, responses=problems(400, 401, 403, 404))
+@router.post(
+    "/connectors/{name}/pause",
+    operation_id="pause_connector",
+    response_model=ConnectorShape,
+    responses=problems(400, 401, 403, 404),
+)
 async def pause(
     name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
 ) -> Response:
@@ -249,7 +278,12 @@ async def pause(
     return await _pause(name, gateway, _sight(catalogue, caller, today), True)
 
 
-@router.post("/connectors/{name}/resume", response_model=ConnectorShape, responses=problems(400, 401, 403, 404))
+@router.post(
+    "/connectors/{name}/resume",
+    operation_id="resume_connector",
+    response_model=ConnectorShape,
+    responses=problems(400, 401, 403, 404),
+)
 async def resume(
     name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
 ) -> Response:
@@ -271,6 +305,7 @@ async def _pause(name: str, gateway: GatewayParts, sees: Sees, paused: bool) -> 
 
 @router.post(
     "/connectors/{name}/retry",
+    operation_id="retry_connector",
     response_model=Retried,
     openapi_extra=_WHY,
     responses=problems(400, 401, 403, 404, 413, 415),
@@ -291,7 +326,9 @@ async def retry_all(
     return Json({"retried": await retry_connector(gateway.engine, name, sees, why)})
 
 
-@router.get("/deliveries", response_model=DeliveryPage, responses=problems(400, 401, 403, 404))
+@router.get(
+    "/deliveries", operation_id="list_deliveries", response_model=DeliveryPage, responses=problems(400, 401, 403, 404)
+)
 async def list_(
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
@@ -319,7 +356,12 @@ async def list_(
     return Json(page(found, limit, lambda each: delivery_shown(each, catalogue), lambda each: each.id))
 
 
-@router.get("/deliveries/{delivery}", response_model=FullDelivery, responses=problems(400, 401, 403, 404))
+@router.get(
+    "/deliveries/{delivery}",
+    operation_id="read_delivery",
+    response_model=FullDelivery,
+    responses=problems(400, 401, 403, 404),
+)
 async def read(
     delivery: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
 ) -> Response:
@@ -334,6 +376,7 @@ async def read(
 
 @router.post(
     "/deliveries/{delivery}/retry",
+    operation_id="retry_delivery",
     response_model=DeliveryShape,
     openapi_extra=_WHY,
     responses=problems(400, 401, 403, 404, 409, 413, 415),
@@ -357,6 +400,7 @@ async def retry(
 
 @router.post(
     "/deliveries/{delivery}/cancel",
+    operation_id="cancel_delivery",
     response_model=DeliveryShape,
     openapi_extra=_WHY,
     responses=problems(400, 401, 403, 404, 409, 413, 415),

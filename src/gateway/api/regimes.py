@@ -152,7 +152,8 @@ def _require_own(catalogue: Catalogue, caller: Caller, document: dict[str, Any],
     """A regime of a subtree is owned there and binds nobody outside it. Raises ``Forbidden``."""
     owners = [each.document.owner for each in catalogue.regimes.get(document["code"], ())]
     named = [document.get("owner"), *owners]
-    for duty in document.get("who") or ():
+    who = document.get("who")
+    for duty in who if isinstance(who, list) else ():  # what is no list is refused with its place
         lists = duty.get("agencies") if isinstance(duty, dict) else None
         named += [*lists] if isinstance(lists, list) else []
         if isinstance(duty, dict) and (duty.get("under") is not None or not lists):

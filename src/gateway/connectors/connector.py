@@ -3,16 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
+from pydantic import ValidationError
+
 from gateway.domain.delivery import Event, Outcome
+from gateway.domain.document import Document, faults
+from gateway.errors import Place
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectorSettings:
-    """One upstream. `deadline_seconds` bounds a whole attempt and must stay below the lease of the delivery.
+    """One upstream. `deadline_seconds` bounds a whole attempt.
 
+    `options` are what its kind asks for beyond this, as an operator wrote them: JSON without secrets.
     `credentials` never appear in a repr, so that a log line or a traceback cannot carry them.
     """
 
@@ -23,6 +28,7 @@ class ConnectorSettings:
     credentials: Mapping[str, str] | None = field(default=None, repr=False)
     deadline_seconds: float = 10.0
     max_reply_bytes: int = 64 * 1024
+    options: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +61,26 @@ class Connector(Protocol):
 
 class InvalidConnectorSettings(ValueError):
     """No connector can work with this URL or these credentials; the message says why, without the secret."""
+
+
+class InvalidConnectorOptions(InvalidConnectorSettings):
+    """The options are not those of the kind; ``places`` name every fault below ``/options``."""
+
+    def __init__(self, places: list[Place]) -> None:
+        super().__init__("; ".join(f"{place.pointer}: {place.message.en}" for place in places))
+        self.places = places
+
+
+Options = TypeVar("Options", bound=Document)
+
+
+def options_of(settings: ConnectorSettings, model: type[Options]) -> Options:
+    """The options as the kind's own model. Raises `InvalidConnectorOptions`."""
+    try:
+        return model.model_validate(dict(settings.options or {}))
+    except ValidationError as error:
+        raise InvalidConnectorOptions(faults(error, ("options",))) from error
+
+
+class NoOptions(Document):
+    """The options of a kind that has none."""

@@ -3,31 +3,37 @@
 import base64
 import hashlib
 
-from gateway.connectors.connector import ConnectorSettings, Dispatch
+from gateway.connectors.connector import ConnectorSettings, Dispatch, NoOptions, options_of
+from gateway.connectors.outcome import reminder_refused
 from gateway.connectors.post import SignedPost
-from gateway.domain.delivery import Outcome, OutcomeClass
+from gateway.domain.delivery import Outcome
 
 
 class HttpJson:
     """An upstream that takes one report a request at one URL and knows repeats by their `Idempotency-Key`."""
 
     def __init__(self, settings: ConnectorSettings) -> None:
+        options_of(settings, NoOptions)
         self._post = SignedPost(settings)
 
     async def send(self, dispatch: Dispatch) -> Outcome:
         """Make one attempt."""
         if dispatch.report is None:
-            return Outcome(OutcomeClass.refused, "not sent: http_json takes reports, and this is a reminder")
-        headers = {
-            "Content-Type": dispatch.media_type,
-            "Content-Digest": content_digest(dispatch.body),
-            "Idempotency-Key": f"{dispatch.report}:{dispatch.event}",
-        }
-        return await self._post.send(dispatch, dispatch.body, headers)
+            return reminder_refused("http_json")
+        return await self._post.send(dispatch, dispatch.body, report_headers(dispatch))
 
     async def aclose(self) -> None:
         """Close the connections kept open."""
         await self._post.aclose()
+
+
+def report_headers(dispatch: Dispatch) -> dict[str, str]:
+    """What tells of the body of a dispatch, and by what an upstream knows that it got it before."""
+    return {
+        "Content-Type": dispatch.media_type,
+        "Content-Digest": content_digest(dispatch.body),
+        "Idempotency-Key": f"{dispatch.report}:{dispatch.event}",
+    }
 
 
 def content_digest(body: bytes) -> str:

@@ -19,6 +19,11 @@ def outcome_of(answer: Reply | NoReply, at: datetime, secrets: Collection[str] =
     return Outcome(kind, _words(kind, answer.status), answer.status, _text(answer, secrets), retry_after)
 
 
+def reminder_refused(kind: str) -> Outcome:
+    """What a kind that takes reports alone makes of a reminder that was left over from another kind."""
+    return Outcome(OutcomeClass.refused, f"not sent: {kind} takes reports, and this is a reminder")
+
+
 def _kind_of(status: int, *, may_retry: bool) -> OutcomeClass:
     """409 and 503 throttle if they say when to come back: our own earlier attempt may be at work there."""
     match status:
@@ -56,10 +61,16 @@ def _text(reply: Reply, secrets: Collection[str]) -> str | None:
         return None
     if (encoding := reply.headers.get("content-encoding", "identity")) != "identity":
         return f"({len(reply.body)} bytes encoded as {_printable(encoding)[:40]}, not opened)"
-    text = _printable(reply.body.decode("utf-8", errors="replace"))
+    text = harmless(reply.body.decode("utf-8", errors="replace"), secrets)
+    return text.encode()[:_KEPT_REPLY_BYTES].decode("utf-8", errors="ignore")
+
+
+def harmless(text: str, secrets: Collection[str]) -> str:
+    """What an upstream wrote, as any log, page or database takes it: printable, no secret of ours."""
+    text = _printable(text)
     for secret in secrets:
         text = text.replace(secret, "***")
-    return text.encode()[:_KEPT_REPLY_BYTES].decode("utf-8", errors="ignore")
+    return text
 
 
 def _printable(text: str) -> str:

@@ -3,10 +3,19 @@
 from collections.abc import Callable, Mapping
 
 from gateway.connectors.connector import Connector, ConnectorSettings
+from gateway.connectors.dhis2 import Dhis2
 from gateway.connectors.http_json import HttpJson
+from gateway.connectors.lgsp import Lgsp
+from gateway.connectors.ndxp import Ndxp
 from gateway.connectors.webhook import Webhook
 
-_KINDS: Mapping[str, Callable[[ConnectorSettings], Connector]] = {"http_json": HttpJson, "webhook": Webhook}
+_KINDS: Mapping[str, Callable[[ConnectorSettings], Connector]] = {
+    "http_json": HttpJson,
+    "webhook": Webhook,
+    "lgsp": Lgsp,
+    "ndxp": Ndxp,
+    "dhis2": Dhis2,
+}
 
 
 class UnknownConnectorKind(LookupError):

@@ -6,15 +6,16 @@ after any check made beforehand. No upstream needs that, so this speaks to the c
 """
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httpcore
 import httpx
 
-from gateway.connectors.connector import InvalidConnectorSettings
+from gateway.connectors.connector import InvalidConnectorOptions, InvalidConnectorSettings
 from gateway.connectors.network import CheckedNetwork
+from gateway.connectors.tls import tls_of
+from gateway.errors import Place, Text
 
 CONNECT_SECONDS = 5.0
 PHASE_SECONDS = 15.0
@@ -61,14 +62,22 @@ class NoReply:
     status: int | None = None
 
 
-def open_client(url: str, *, allow_private_addresses: bool) -> httpcore.AsyncConnectionPool:
-    """A client for the upstream at a URL, trusting the certificates that the operating system trusts.
+def open_client(
+    url: str,
+    *,
+    allow_private_addresses: bool,
+    credentials: Mapping[str, str] | None = None,
+    other_url: str | None = None,
+) -> httpcore.AsyncConnectionPool:
+    """A client for the upstream at a URL, and at another one if it has two.
 
-    Raises `InvalidConnectorSettings` for a URL that cannot be requested, or that holds credentials.
+    It trusts what `ca_certificate` among the credentials signed, or else what the operating system trusts, and shows
+    the client certificate if there is one. Raises `InvalidConnectorSettings` for a URL that cannot be requested, or
+    that holds credentials, and for certificates that cannot be used.
     """
-    scheme = _checked(url).scheme
+    schemes = {checked_url(url).scheme} | ({checked_url(other_url).scheme} if other_url else set())
     return httpcore.AsyncConnectionPool(
-        ssl_context=ssl.create_default_context() if scheme == "https" else None,
+        ssl_context=tls_of(credentials or {}, is_https="https" in schemes),
         max_connections=100,
         max_keepalive_connections=20,
         keepalive_expiry=5.0,
@@ -76,16 +85,26 @@ def open_client(url: str, *, allow_private_addresses: bool) -> httpcore.AsyncCon
     )
 
 
-def _checked(url: str) -> httpx.URL:
+def checked_url(url: str, name: str = "url") -> httpx.URL:
+    """A URL that can be requested and holds no credentials; raises `InvalidConnectorSettings` for any other."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise InvalidConnectorSettings("url is not a URL") from error
+        raise InvalidConnectorSettings(f"{name} is not a URL") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host or not 0 < (parsed.port or 80) < 65_536:
-        raise InvalidConnectorSettings("url must be http or https and name a host, at a port that exists")
+        raise InvalidConnectorSettings(f"{name} must be http or https and name a host, at a port that exists")
     if parsed.userinfo or parsed.fragment:
-        raise InvalidConnectorSettings("url may hold neither a user and password nor a fragment")
+        raise InvalidConnectorSettings(f"{name} may hold neither a user and password nor a fragment")
     return parsed
+
+
+def check_option_url(url: str, option: str) -> None:
+    """Refuse an option that should be a URL and cannot be; raises `InvalidConnectorOptions`."""
+    try:
+        checked_url(url, option)
+    except InvalidConnectorSettings as error:
+        message = Text(f"Không dùng được: {error}.", f"Cannot be used: {error}.")
+        raise InvalidConnectorOptions([Place(f"/options/{option}", message)]) from error
 
 
 async def exchange(
@@ -109,7 +128,7 @@ async def exchange(
             body = await _read(response, max_reply_bytes)
             return Reply(response.status, httpx.Headers(response.headers), body)
     except TimeoutError:
-        return progress.ended(f"no whole answer within {deadline_seconds:g} s")
+        return progress.ended(f"no whole answer within {deadline_seconds:.3g} s")
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
         return progress.ended(_words(error))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gateway.connectors.connector import ConnectorSettings, Dispatch, InvalidConnectorSettings
+from gateway.connectors.connector import ConnectorSettings, Dispatch, InvalidConnectorSettings, NoOptions, options_of
 from gateway.connectors.post import SignedPost
 from gateway.domain.delivery import REMINDERS, Outcome, OutcomeClass
 from gateway.domain.exact import encode
@@ -14,6 +14,7 @@ class Webhook:
     """A receiver of Standard Webhooks, which knows repeats by their `webhook-id`. Messages are always signed."""
 
     def __init__(self, settings: ConnectorSettings) -> None:
+        options_of(settings, NoOptions)
         self._post = SignedPost(settings)
         if not self._post.keys:
             raise InvalidConnectorSettings("signing_secret is needed: a webhook is always signed")

@@ -4,15 +4,17 @@ A claim makes a delivery ``sending`` and lets it be claimed again when its lease
 is a fencing token: a worker that outlived its lease records nothing.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The upstream of a delivery as it is now. ``credentials`` are encrypted."""
+    """The upstream of a delivery as it is now. ``credentials`` are encrypted, ``options`` are JSON."""
 
     number: int
     name: str
@@ -20,6 +22,7 @@ class Target:
     url: str
     allow_private_addresses: bool
     credentials: bytes | None
+    options: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Claimed:
     """A delivery that is ours to send for a lease; ``claimed_at`` is when it was claimed by the database's clock.
 
     It is of a ``report``, or else of what is ``owed``. ``earlier`` attempts have failed since ``first_at`` (None when
-    there were none).
+    there were none). ``is_suspect``: its workers keep going away.
     """
 
     id: UUID
@@ -56,6 +59,7 @@ class Claimed:
     earlier: int
     first_at: datetime | None
     claimed_at: datetime
+    is_suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,52 +76,80 @@ class NewAttempt:
     due_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """What a worker has room for: so many deliveries, and what it is sending already to each connector.
+
+    ``has_suspect``: whether one of them is a delivery whose workers keep going away.
+    """
+
+    free: int
+    sending: Mapping[int, int] = field(default_factory=dict)
+    has_suspect: bool = False
+
+
 # Claims of one connector take turns. A snapshot is taken before a statement waits for locks, so a single
 # statement could judge the order of a key by what was true before a retry of an earlier delivery committed.
-# A worker that stalls between the two statements loses its turn.
+# A worker that stalls between two statements loses its turn. Each connector costs the same to look at, whatever its
+# backlog is: it is asked for the first in the order of an index, since EXISTS could be answered by a scan of the table.
 _TAKE_TURN = """
 SELECT id, set_config('idle_in_transaction_session_timeout', '5s', true) FROM connectors c
  WHERE removed_at IS NULL AND paused_at IS NULL
-   AND EXISTS (SELECT FROM deliveries d WHERE d.connector_id = c.id AND d.state IN ('pending', 'sending')
-                                          AND d.due_at <= now())
+   AND NOT EXISTS (SELECT FROM breakers b WHERE b.connector_id = c.id AND b.opens_until > now())
+   AND least((SELECT due_at FROM deliveries WHERE connector_id = c.id AND state = 'pending' ORDER BY due_at LIMIT 1),
+             (SELECT due_at FROM deliveries WHERE connector_id = c.id AND state = 'sending' ORDER BY due_at LIMIT 1))
+       <= now()
    FOR NO KEY UPDATE SKIP LOCKED
 """
 
-_CLAIM = """
-WITH pace AS (
-    SELECT id, concurrency, rate, greatest(paced_until, now() - greatest(1, 1 / rate) * interval '1 second') AS since
-      FROM connectors WHERE id = ANY ($1::int[])
+_LOOK = """
+WITH pace AS MATERIALIZED (
+    SELECT c.id, concurrency, rate, b.room,
+           greatest(paced_until, now() - greatest(1, 1 / rate) * interval '1 second') AS since,
+           (SELECT count(*) FROM deliveries
+             WHERE connector_id = c.id AND state = 'sending' AND due_at > now()) AS flying
+      FROM connectors c LEFT JOIN breakers b ON b.connector_id = c.id WHERE c.id = ANY ($1::int[])
 ), room AS (
-    SELECT id, greatest(0, least($2::bigint, floor(extract(epoch FROM now() - since) * rate), concurrency -
-               (SELECT count(*) FROM deliveries WHERE connector_id = pace.id AND state = 'sending'
-                   AND due_at > now() AND due_at <= now() + $3::interval)))::bigint AS places
+    SELECT id, since, flying,
+           greatest(0, least($2::bigint, floor(extract(epoch FROM now() - since) * rate),
+                             least(concurrency, room) - flying))::bigint AS places
       FROM pace
-), due AS (
-    SELECT due.* FROM room CROSS JOIN LATERAL (
-        SELECT id, state, attempts, due_at FROM deliveries d
-         WHERE connector_id = room.id AND state IN ('pending', 'sending') AND due_at <= now()
-           AND NOT EXISTS (
-               SELECT FROM deliveries e
-                WHERE e.connector_id = d.connector_id AND e.agency_id = d.agency_id AND e.form_id = d.form_id
-                  AND e.period = d.period AND e.kind = d.kind AND e.seq < d.seq
-                  AND e.state IN ('pending', 'sending') AND e.report_id IS NOT NULL AND d.report_id IS NOT NULL)
-         ORDER BY due_at LIMIT room.places FOR UPDATE SKIP LOCKED
-    ) AS due ORDER BY due_at LIMIT $2
-), claimed AS (
-    UPDATE deliveries d SET state = 'sending', claim = $4, due_at = now() + $3::interval, attempts = d.attempts + 1
-      FROM due WHERE d.id = due.id
-    RETURNING d.*, due.state = 'sending' AS is_lost, due.due_at - $3::interval AS lost_at
+)
+SELECT d.id, room.id AS connector, room.places, room.flying, room.since, d.state, d.due_at, d.losses,
+       d.report_id IS NOT NULL AND coalesce((
+           SELECT true FROM deliveries e
+            WHERE e.connector_id = room.id AND e.agency_id = d.agency_id AND e.form_id = d.form_id
+              AND e.period = d.period AND e.kind = d.kind AND e.seq < d.seq
+              AND e.state IN ('pending', 'sending') AND e.report_id IS NOT NULL
+            ORDER BY e.seq LIMIT 1), false) AS is_behind
+  FROM room CROSS JOIN LATERAL (
+       (SELECT * FROM deliveries WHERE connector_id = room.id AND state = 'sending' AND due_at <= now()
+         ORDER BY due_at LIMIT room.places)
+       UNION ALL
+       (SELECT * FROM deliveries WHERE connector_id = room.id AND state = 'pending' AND due_at <= now()
+         ORDER BY due_at LIMIT 2 * room.places)) AS d
+"""
+
+# What is not as it was seen any more was recorded meanwhile, by a worker that outlived its lease.
+_CLAIM = """
+WITH claimed AS (
+    UPDATE deliveries d SET state = 'sending', claim = $5, due_at = now() + $4::interval, attempts = d.attempts + 1,
+           losses = CASE WHEN seen.state = 'sending' THEN d.losses + 1 ELSE d.losses END, is_behind = false
+      FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS seen(id, state, due_at)
+     WHERE d.id = seen.id AND d.state = seen.state AND d.due_at = seen.due_at
+    RETURNING d.*, seen.state = 'sending' AS is_lost, seen.due_at - $4::interval AS lost_at
 ), lost AS (
     INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, reason)
-    SELECT id, attempts - 1, lost_at, now(), 'ambiguous', $5 FROM claimed WHERE is_lost
+    SELECT id, attempts - 1, lost_at, now(), 'ambiguous', $6 FROM claimed WHERE is_lost
 ), paced AS (
-    UPDATE connectors SET paced_until = pace.since + taken.count / pace.rate * interval '1 second'
-      FROM pace, (SELECT connector_id, count(*) FROM claimed GROUP BY connector_id) AS taken
-     WHERE connectors.id = pace.id AND taken.connector_id = pace.id AND pace.rate IS NOT NULL
+    UPDATE connectors SET paced_until = pace.since + taken.count / rate * interval '1 second'
+      FROM unnest($7::int[], $8::timestamptz[]) AS pace(id, since),
+           (SELECT connector_id, count(*) FROM claimed GROUP BY connector_id) AS taken
+     WHERE connectors.id = pace.id AND taken.connector_id = pace.id AND rate IS NOT NULL
 )
 SELECT claimed.id, report_id, event, reason, claimed.attempts AS number, clock_timestamp() AS claimed_at,
-       agency_id, form_id, period, claimed.kind AS report_kind, owed_by, claimed.made_at,
-       c.id AS connector, c.name, c.kind, c.url, c.allow_private_addresses, c.credentials,
+       agency_id, form_id, period, claimed.kind AS report_kind, owed_by, claimed.made_at, losses,
+       c.id AS connector, c.name, c.kind, c.url, c.allow_private_addresses, c.credentials, c.options::text AS options,
        made.count + is_lost::int AS earlier, least(made.first_at, CASE WHEN is_lost THEN lost_at END) AS first_at
   FROM claimed JOIN connectors c ON c.id = connector_id
  CROSS JOIN LATERAL (SELECT count(*), min(started_at) AS first_at FROM attempts a
@@ -125,41 +157,145 @@ SELECT claimed.id, report_id, event, reason, claimed.attempts AS number, clock_t
                         AND a.started_at > coalesce(claimed.finished_at, '-infinity')) AS made
 """
 
+# A delivery behind an earlier one of its key is not looked at again until that one ends, which makes it due
+# (function follow), or after a while in any case. Nothing is put off behind one that is just ending, which is locked.
+_PUT_OFF = """
+UPDATE deliveries d SET is_behind = true, due_at = now() + interval '10 minutes' * (1 + random())
+  FROM (SELECT s.id, s.due_at FROM deliveries s CROSS JOIN LATERAL (
+            SELECT FROM deliveries e
+             WHERE e.connector_id = s.connector_id AND e.agency_id = s.agency_id AND e.form_id = s.form_id
+               AND e.period = s.period AND e.kind = s.kind AND e.seq < s.seq
+               AND e.state IN ('pending', 'sending') AND e.report_id IS NOT NULL
+             ORDER BY e.seq DESC LIMIT 1 FOR SHARE SKIP LOCKED) AS before
+         WHERE s.id = ANY ($1::uuid[])) AS behind
+ WHERE d.id = behind.id AND d.state = 'pending' AND d.due_at = behind.due_at AND d.due_at <= now()
+"""
+
+_QUARANTINE = """
+WITH ended AS (
+    UPDATE deliveries d SET state = 'exhausted', claim = NULL, losses = 0, finished_at = now(), outcome = $3
+      FROM unnest($1::uuid[], $2::timestamptz[]) AS seen(id, due_at)
+     WHERE d.id = seen.id AND d.state = 'sending' AND d.due_at = seen.due_at
+    RETURNING d.id, attempts, seen.due_at - $4::interval AS lost_at
+)
+INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, reason)
+SELECT id, attempts, lost_at, now(), 'ambiguous', $5 FROM ended
+"""
+
 _LOST = "the worker went away before it recorded how the attempt ended"
+_POISON = "set aside: its worker went away {} times in a row while it was being sent"
+_SUSPICIOUS = 2
+"""After so many losses on end a delivery is sent while no other suspect is: what harms workers is then known."""
 
 
-async def claim_due(connection: Any, slots: int, lease: timedelta) -> list[Claimed]:
-    """Claim up to ``slots`` deliveries that are due, of every connector at most as many as it may have in flight.
+async def claim_due(
+    connection: Any, slots: Slots, lease: timedelta, most_losses: int = 5, is_shared: bool = True
+) -> list[Claimed]:
+    """Claim what is due as far as there is room, of every connector at most as many as it may have in flight.
 
-    Of one connector and key of report only the earliest open delivery is given, and never while it is being sent.
+    Connectors take turns, so that none waits for another's backlog, and where there are several none gets more than
+    half of a worker's places (unless not ``is_shared``). Of one connector and key of report only the earliest open
+    delivery is given, and never while it is being sent. One that lost its worker ``most_losses`` times in a row is
+    not given again but left to a person.
     """
-    claim = uuid4()
-    async with connection.transaction():
-        turns = [row["id"] for row in await connection.fetch(_TAKE_TURN)]
-        rows = await connection.fetch(_CLAIM, turns, slots, lease, claim, _LOST) if turns else []
-    return [
-        Claimed(
-            row["id"],
-            claim,
-            Target(
-                row["connector"],
-                row["name"],
-                row["kind"],
-                row["url"],
-                row["allow_private_addresses"],
-                row["credentials"],
-            ),
-            row["report_id"],
-            _owed(row),
-            row["event"],
-            row["reason"],
-            row["number"],
-            row["earlier"],
-            row["first_at"],
-            row["claimed_at"],
-        )
-        for row in rows
-    ]
+    while slots.free > 0:
+        claim = uuid4()
+        async with connection.transaction():
+            turns = [row["id"] for row in await connection.fetch(_TAKE_TURN)]
+            seen = await connection.fetch(_LOOK, turns, slots.free) if turns else []
+            if behind := [row["id"] for row in seen if row["is_behind"]]:
+                tag = await connection.execute(_PUT_OFF, behind)
+                is_changed = tag != "UPDATE 0"
+            else:
+                is_changed = False
+            poison = [row for row in seen if _loses(row) >= most_losses]
+            if poison:
+                await connection.execute(
+                    _QUARANTINE,
+                    [row["id"] for row in poison],
+                    [row["due_at"] for row in poison],
+                    _POISON.format(most_losses),
+                    lease,
+                    _LOST,
+                )
+            most = await _most(connection, slots) if is_shared and seen else None
+            chosen = _choose([row for row in seen if _loses(row) < most_losses], slots, most)
+            rows = await _take(connection, chosen, lease, claim) if chosen else []
+        if rows or not (is_changed or poison):
+            return [_claimed(row, claim) for row in rows]
+    return []
+
+
+def _loses(row: Any) -> int:
+    """How many workers in a row were lost with a delivery, if it is claimed now."""
+    losses: int = row["losses"]
+    return losses + 1 if row["state"] == "sending" else losses
+
+
+async def _most(connection: Any, slots: Slots) -> int | None:
+    """The most that a worker sends to one connector at once; None where there is no other."""
+    count = await connection.fetchval("SELECT count(*) FROM connectors WHERE removed_at IS NULL AND paused_at IS NULL")
+    places = slots.free + sum(slots.sending.values())
+    return max(1, places // 2) if count > 1 else None
+
+
+def _choose(seen: Sequence[Any], slots: Slots, most: int | None) -> list[Any]:
+    """Which of the deliveries seen are claimed: those of connectors with little in flight first, oldest first."""
+    may_suspect, found = not slots.has_suspect, list[tuple[int, Any]]()
+    taken: Counter[int] = Counter()
+    for row in sorted(seen, key=lambda row: row["due_at"]):
+        connector = row["connector"]
+        is_suspect = _loses(row) >= _SUSPICIOUS
+        if row["is_behind"] or taken[connector] >= row["places"] or (is_suspect and not may_suspect):
+            continue
+        if most is not None and slots.sending.get(connector, 0) + taken[connector] >= most:
+            continue
+        found.append((row["flying"] + taken[connector], row))
+        taken[connector] += 1
+        may_suspect = may_suspect and not is_suspect
+    return [row for _, row in sorted(found, key=lambda each: each[0])][: slots.free]
+
+
+async def _take(connection: Any, chosen: Sequence[Any], lease: timedelta, claim: UUID) -> list[Any]:
+    pace = {row["connector"]: row["since"] for row in chosen if row["since"] is not None}
+    rows: list[Any] = await connection.fetch(
+        _CLAIM,
+        [row["id"] for row in chosen],
+        [row["state"] for row in chosen],
+        [row["due_at"] for row in chosen],
+        lease,
+        claim,
+        _LOST,
+        list(pace),
+        list(pace.values()),
+    )
+    return rows
+
+
+def _claimed(row: Any, claim: UUID) -> Claimed:
+    target = Target(
+        row["connector"],
+        row["name"],
+        row["kind"],
+        row["url"],
+        row["allow_private_addresses"],
+        row["credentials"],
+        row["options"],
+    )
+    return Claimed(
+        row["id"],
+        claim,
+        target,
+        row["report_id"],
+        _owed(row),
+        row["event"],
+        row["reason"],
+        row["number"],
+        row["earlier"],
+        row["first_at"],
+        row["claimed_at"],
+        row["losses"] >= _SUSPICIOUS,
+    )
 
 
 def _owed(row: Any) -> Owed | None:
@@ -171,18 +307,28 @@ def _owed(row: Any) -> Owed | None:
 _RECORD = """
 WITH ended AS (
     UPDATE deliveries
-       SET state = $3, claim = NULL, due_at = coalesce($4, due_at), outcome = $5,
+       SET state = $3, claim = NULL, due_at = coalesce($4, due_at), outcome = $5, losses = 0,
            finished_at = CASE WHEN $3 = 'pending' THEN finished_at ELSE now() END
-     WHERE id = $1 AND claim = $2 RETURNING id, attempts
+     WHERE id = $1 AND claim = $2 RETURNING id, connector_id, attempts
+), made AS (
+    INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, status, reason, reply)
+    SELECT id, attempts, $6, $7, $8, $9, $5, $10 FROM ended
 )
-INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, status, reason, reply)
-SELECT id, attempts, $6, $7, $8, $9, $5, $10 FROM ended RETURNING number
+SELECT EXISTS (SELECT FROM breakers b WHERE b.connector_id = ended.connector_id
+                                        AND (failures > 0 OR opens_until IS NOT NULL)) FROM ended
 """
 
 
-async def record_attempt(connection: Any, claimed: Claimed, attempt: NewAttempt) -> bool:
-    """Record how an attempt ended; False, and nothing recorded, when the delivery is not ours any more."""
-    number = await connection.fetchval(
+class Recorded(NamedTuple):
+    """Whether an attempt was still ours to record, and whether its connector's breaker is other than calm."""
+
+    is_ours: bool
+    is_troubled: bool
+
+
+async def record_attempt(connection: Any, claimed: Claimed, attempt: NewAttempt) -> Recorded:
+    """Record how an attempt ended; nothing is recorded when the delivery is not ours any more."""
+    is_troubled = await connection.fetchval(
         _RECORD,
         claimed.id,
         claimed.claim,
@@ -195,14 +341,26 @@ async def record_attempt(connection: Any, claimed: Claimed, attempt: NewAttempt)
         attempt.status,
         attempt.reply,
     )
-    return number is not None
+    return Recorded(is_troubled is not None, bool(is_troubled))
+
+
+async def renew_claims(connection: Any, claims: Sequence[Claimed], lease: timedelta) -> set[UUID]:
+    """Give what is being sent a whole lease again; the deliveries that are still ours."""
+    rows = await connection.fetch(
+        "UPDATE deliveries d SET due_at = now() + $3::interval FROM unnest($1::uuid[], $2::uuid[]) AS held(id, claim)"
+        " WHERE d.id = held.id AND d.claim = held.claim RETURNING d.id",
+        [each.id for each in claims],
+        [each.claim for each in claims],
+        lease,
+    )
+    return {row["id"] for row in rows}
 
 
 async def cancel_claimed(connection: Any, claimed: Claimed, words: str) -> bool:
     """Give up a delivery of which nothing was sent; False, and nothing done, when it is not ours any more."""
     tag: str = await connection.execute(
-        "UPDATE deliveries SET state = 'cancelled', claim = NULL, attempts = attempts - 1, finished_at = now(),"
-        " outcome = $3 WHERE id = $1 AND claim = $2",
+        "UPDATE deliveries SET state = 'cancelled', claim = NULL, attempts = attempts - 1, losses = 0,"
+        " finished_at = now(), outcome = $3 WHERE id = $1 AND claim = $2",
         claimed.id,
         claimed.claim,
         words,

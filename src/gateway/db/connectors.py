@@ -26,6 +26,8 @@ connectors = sa.Table(
     sa.Column("paced_until", Instant),
     sa.Column("allow_private_addresses", sa.Boolean, nullable=False),
     sa.Column("credentials", sa.LargeBinary),
+    # What its kind asks for beyond the URL and the credentials.
+    sa.Column("options", JSONB(none_as_null=True)),
     # What of obligations it is reminded of, and the day since which it has asked for just that.
     sa.Column("remind", JSONB(none_as_null=True)),
     sa.Column("remind_since", sa.Date),

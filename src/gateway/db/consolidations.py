@@ -31,11 +31,11 @@ class KeptPart:
     status: str
 
 
-async def find_part_rows(connection: Any, year: int, reports: Sequence[UUID]) -> dict[UUID, PartRows]:
-    """The rows of reports whose periods end in a year, as they were sent."""
+async def find_part_rows(connection: Any, reports: Sequence[UUID]) -> dict[UUID, PartRows]:
+    """The rows of reports, as they were sent."""
     heads = await connection.fetch(
-        "SELECT id, agency_id, form_version, explanations::text AS explanations FROM reports"
-        " WHERE id = ANY ($1::uuid[])",
+        "SELECT id, agency_id, form_version, explanations::text AS explanations,"
+        " extract(year FROM period_end)::smallint AS year FROM reports WHERE id = ANY ($1::uuid[])",
         list(reports),
     )
     found = {
@@ -44,8 +44,9 @@ async def find_part_rows(connection: Any, year: int, reports: Sequence[UUID]) ->
     }
     rows = await connection.fetch(
         "SELECT report_id, codes, figures, texts FROM report_rows"
-        " WHERE year = $1 AND agency_id = ANY ($2::int[]) AND report_id = ANY ($3::uuid[]) ORDER BY report_id, number",
-        year,
+        " WHERE year = ANY ($1::smallint[]) AND agency_id = ANY ($2::int[]) AND report_id = ANY ($3::uuid[])"
+        " ORDER BY report_id, number",
+        sorted({head["year"] for head in heads}),
         [head["agency_id"] for head in heads],
         list(reports),
     )

@@ -18,6 +18,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from gateway.db.base import Instant, Serial, metadata
+from gateway.db.breakers import probe_now
 
 deliveries = sa.Table(
     "deliveries",
@@ -41,6 +42,10 @@ deliveries = sa.Table(
     sa.Column("due_at", Instant, nullable=False, server_default=sa.func.now()),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("claim", sa.Uuid),
+    # How many workers in a row went away with it.
+    sa.Column("losses", sa.SmallInteger, nullable=False, server_default="0"),
+    # Of a pending delivery: put off until the earlier one of its key ends, which makes it due.
+    sa.Column("is_behind", sa.Boolean, nullable=False, server_default=sa.false()),
     # The last end, kept when a person takes the delivery up again: the retry schedule starts anew after it.
     sa.Column("finished_at", Instant),
     sa.Column("outcome", sa.Text),
@@ -54,12 +59,8 @@ deliveries = sa.Table(
     ),
     sa.CheckConstraint("(state = 'sending') = (claim IS NOT NULL)", name="claim"),
     # By connector first: the backlog of one that is paused must cost the others nothing.
-    sa.Index(
-        "ix_deliveries_due",
-        "connector_id",
-        "due_at",
-        postgresql_where=sa.text("state in ('pending', 'sending')"),
-    ),
+    sa.Index("ix_deliveries_pending", "connector_id", "due_at", postgresql_where=sa.text("state = 'pending'")),
+    sa.Index("ix_deliveries_sending", "connector_id", "due_at", postgresql_where=sa.text("state = 'sending'")),
     sa.Index(
         "ix_deliveries_stuck",
         "connector_id",
@@ -239,8 +240,9 @@ async def cancel_delivery(connection: Any, delivery: UUID, words: str) -> None:
 async def reopen_all(connection: Any, connector: int, words: str) -> int:
     """Take up all that a connector refused or exhausted and may still be sent, and make what waits due now.
 
-    Returns how many. Under the connector's lock.
+    A breaker that is open is tried at once. Returns how many. Under the connector's lock.
     """
+    await probe_now(connection, connector)
     rows = await connection.fetch(
         _REOPEN + "AND connector_id = $1 AND state IN ('refused', 'exhausted') RETURNING 1",
         connector,
@@ -248,7 +250,7 @@ async def reopen_all(connection: Any, connector: int, words: str) -> int:
     )
     hastened = await connection.fetch(
         "UPDATE deliveries SET due_at = now()"
-        " WHERE connector_id = $1 AND state = 'pending' AND due_at > now() RETURNING 1",
+        " WHERE connector_id = $1 AND state = 'pending' AND due_at > now() AND NOT is_behind RETURNING 1",
         connector,
     )
     return len(rows) + len(hastened)

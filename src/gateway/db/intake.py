@@ -73,9 +73,8 @@ SELECT
     (SELECT coalesce(json_agg(r.found), '[]')::text FROM asked a CROSS JOIN LATERAL (
         SELECT json_build_object('n', a.n, 'id', h.id, 'revision', h.revision, 'status', h.status,
                                  'late', h.late, 'sha256', encode(h.sha256, 'hex'), 'returned_at',
-                                 CASE WHEN h.status = 'returned' THEN
-                                     (SELECT max(at) FROM report_events e
-                                       WHERE e.report_id = h.id AND e.event = 'returned') END) AS found
+                                 (SELECT max(at) FROM report_events e
+                                   WHERE e.report_id = h.id AND e.event = 'returned')) AS found
           FROM reports h
          WHERE h.agency_id = a.agency_id AND h.form_id = a.form_id AND h.kind = a.kind AND h.period = a.period
            AND h.revision IS NOT NULL OFFSET 0) r) AS revisions,

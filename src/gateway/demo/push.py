@@ -15,7 +15,7 @@ from gateway.demo.show import number
 from gateway.demo.stage import Stage
 from gateway.domain.calendar import civil_date
 
-DROPPED, STALLED = 40, 8
+DROPPED, STALLED = 9, 8
 _PATIENCE = 60.0
 _SHOWN = 2
 Warnings = Counter[tuple[str, str]]

@@ -1,5 +1,6 @@
 """What catalogue documents are made of: strict models, titles in two languages, validity, lists of all faults."""
 
+import re
 from datetime import date
 from enum import StrEnum
 from itertools import islice
@@ -29,8 +30,13 @@ def refusal(vi: str, en: str) -> PydanticCustomError:
     return PydanticCustomError("refusal", "{en}", {"vi": vi, "en": en})
 
 
+_WRITTEN_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+LAST_DAY = date(2199, 12, 31)
+"""The last day that is reckoned with: what is counted from it is still a date."""
+
+
 def _iso_date(value: object) -> object:
-    return date.fromisoformat(value) if isinstance(value, str) and len(value) == 10 else value
+    return date.fromisoformat(value) if isinstance(value, str) and _WRITTEN_DAY.fullmatch(value) else value
 
 
 Day = Annotated[date, BeforeValidator(_iso_date, json_schema_input_type=str)]

@@ -221,11 +221,15 @@ class Obligations:
             return regime.rule
         return DECREE_09_2019
 
-    def _is_regulated(self, form: str, period: Period) -> bool:
-        """Whether some regime of a form is in force on a period's last day, so that not everybody may report it."""
+    def _is_regulated(self, form: str, period: Period, agency: str | None = None) -> bool:
+        """Whether some regime of a form is in force on a period's last day, so that not everybody may report it.
+
+        A regime that an agency has assigned to its own units alone says nothing of ``agency`` outside its subtree.
+        """
         codes = {regime.code for regime in self._by_form.get(form, ())}
-        in_force = [self.in_force(code, period.end) for code in codes]
-        return any(form in regime.forms for regime in in_force if regime is not None)
+        in_force = [regime for code in codes if (regime := self.in_force(code, period.end)) and form in regime.forms]
+        hierarchy = self._agencies.placed(period.end)
+        return any(agency is None or _concerns(regime, agency, hierarchy) for regime in in_force)
 
     def of(self, form: str, agency: str, kind: ReportKind, code: str) -> Obligation | None:
         """What one agency owes of a form for the period of a well-formed code; None if nothing."""
@@ -236,12 +240,21 @@ class Obligations:
 
     def _owed(self, form: str, code: str) -> list[Obligation]:
         """Every obligation of a form for the period of a well-formed code, by agency and kind."""
+        return [each for each in self._bound(form, code) if each.regime.is_expected]
+
+    def _bound(self, form: str, code: str) -> list[Obligation]:
+        """What may be reported by whom, reports of events that nobody waits for included, by agency and kind."""
         found: dict[tuple[str, ReportKind], Obligation] = {}
         for regime, period in self._covering(form, code):
-            for agency, kind in regime.owing(period, self._agencies) if regime.is_expected else ():
+            for agency, kind in regime.owing(period, self._agencies):
                 if (agency, kind) not in found:
                     found[agency, kind] = self._obligation(regime, form, agency, period, kind)
         return [found[each] for each in sorted(found)]
+
+    def period(self, form: str, agency: str, kind: ReportKind, code: str) -> Period:
+        """The period of a well-formed code as it is cut for a report of an agency."""
+        obligation = self.of(form, agency, kind, code)
+        return obligation.period if obligation else parse_period(code, self.rule(form, code))
 
     def _counted(self, form: str, code: str) -> list[Obligation]:
         """The obligations whose reports are added up: own figures, and consolidations whose parts are not owed here."""
@@ -256,7 +269,7 @@ class Obligations:
     def _find_above_own(self, form: str, code: str) -> frozenset[str]:
         """Agencies that owe their own figures, and all those above an agency that owes anything."""
         found: set[str] = set()
-        for each in self.owed(form, code):
+        for each in self._bound(form, code):
             parents = self._agencies.on(each.period.end).parents
             step = each.agency if each.kind is ReportKind.own else parents.get(each.agency)
             while step is not None and step not in found:
@@ -352,6 +365,17 @@ class Obligations:
             return None
         rule = WEEKLY_DEADLINE if period.frequency is Frequency.weekly else TO_THE_GOVERNMENT
         return rule.on(period, self._calendar)
+
+
+def _concerns(regime: Regime, agency: str, hierarchy: Hierarchy) -> bool:
+    """Whether a regime has a say in who reports: everywhere, unless all it binds belong to its owner's subtree."""
+    owner = regime.document.owner
+    named: list[str | None] = []
+    for duty in regime.document.who:
+        named += [duty.under] if duty.under is not None or duty.agencies is None else duty.agencies
+    if owner is None or not all(code is not None and hierarchy.covers(owner, code) for code in named):
+        return True
+    return hierarchy.covers(owner, agency)
 
 
 def _days(periods: Iterable[Period]) -> int:

@@ -10,6 +10,7 @@ from gateway.domain.regime import Regime
 from gateway.domain.report import ReportKind
 from gateway.errors import Text
 
+_SECOND_DAY = date.min + timedelta(days=1)
 _MOST_DAYS = 40
 """Days of change that are looked at: the newest; what held before them has been looked at when it was new."""
 
@@ -37,7 +38,7 @@ class _Span(NamedTuple):
 def _spans(versions: Sequence[Regime]) -> list[_Span]:
     """Versions of one regime, oldest first, each until the next begins."""
     firsts = [each.document.valid_from or date.min for each in versions]
-    replaced = [first - timedelta(days=1) for first in firsts[1:]] + [date.max]
+    replaced = [max(first, _SECOND_DAY) - timedelta(days=1) for first in firsts[1:]] + [date.max]
     ends = [min(each.document.valid_to or date.max, day) for each, day in zip(versions, replaced, strict=True)]
     return [_Span(*each) for each in zip(versions, firsts, ends, strict=True)]
 

@@ -20,7 +20,7 @@ from gateway.domain.consolidation import Row, Source, consolidate, inherit
 from gateway.domain.exact import encode
 from gateway.domain.form import Form
 from gateway.domain.obligation import Standing
-from gateway.domain.period import Period, parse_period
+from gateway.domain.period import Period
 from gateway.domain.report import Nil, ReportKind
 from gateway.errors import ConsolidationIncomplete, NotFound, StateConflict, Text
 from gateway.flow.show import cells_shown
@@ -72,7 +72,7 @@ def asked_for(catalogue: Catalogue, form: str, agency: str, code: str) -> Asked:
     versions = catalogue.forms.get(form)
     if not versions:
         raise NotFound(Text("Không có biểu mẫu này.", "There is no such form."))
-    period = parse_period(code, catalogue.obligations.rule(form, code))
+    period = catalogue.obligations.period(form, agency, ReportKind.consolidation, code)
     return Asked(agency, catalogue.form_on(form, period.end) or versions[-1], period)
 
 
@@ -109,7 +109,7 @@ async def _body(
     current: Standing | None,
     reason: str | None,
 ) -> bytes:
-    kept = await find_part_rows(connection, asked.period.end.year, [each.report for each in picture.parts.values()])
+    kept = await find_part_rows(connection, [each.report for each in picture.parts.values()])
     sources: list[Source] = []
     explained: list[tuple[str, list[dict[str, Any]]]] = []
     for each in kept.values():
@@ -149,7 +149,12 @@ async def _look(connection: Any, catalogue: Catalogue, asked: Asked) -> tuple[Pi
     form = catalogue.form_ids[asked.form.code]
     children = sorted(agencies.on(period.end).children.get(asked.agency, ()))
     ids = {code: agencies.ids[code] for code in (asked.agency, *children)}
-    keys = [(form, period, number, kind) for number in ids.values() for kind in ReportKind]
+    cut = catalogue.obligations.period
+    keys = [
+        (form, cut(asked.form.code, code, kind, period.code), number, kind)
+        for code, number in ids.items()
+        for kind in ReportKind
+    ]
     standings = await standings_of(connection, keys)
 
     def standing(code: str, kind: ReportKind) -> Standing | None:

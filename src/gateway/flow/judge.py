@@ -117,10 +117,10 @@ def prepare(push: Push, catalogue: Catalogue, today: date) -> Prepared:
     agency = find_agency(catalogue, submission.agency, push.agency, today)
     obligations = catalogue.obligations
     obligation = obligations.of(submission.form, agency, submission.kind, submission.period)
-    rule = obligation.regime.rule if obligation else obligations.rule(submission.form, submission.period)
-    period = parse_period(submission.period, rule)
+    rule = obligations.rule(submission.form, submission.period)
+    period = obligation.period if obligation else parse_period(submission.period, rule)
     form = _form(catalogue, submission, period)
-    is_regulated = obligations.is_regulated(form.code, period)
+    is_regulated = obligation is not None or obligations.is_regulated(form.code, period, agency)
     unregulated = None if is_regulated else obligations.unregulated_deadline(period.code)
     if len(submission.rows) * form.weight > MAX_WORK:
         raise ContentTooLarge(
@@ -183,7 +183,7 @@ def _form(catalogue: Catalogue, submission: Submission, period: Period) -> Form:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A kept revision of a report; ``returned_at`` where its status is returned."""
+    """A kept revision of a report; ``returned_at`` where it has been returned."""
 
     id: UUID
     number: int
@@ -279,7 +279,7 @@ def judge(prepared: Prepared, knowledge: Knowledge, render: Render, sign: Sign) 
             head = knowledge.heads.get(revision.id)
             return Known(revision.id, push.language) if head is None else render(head, 200, push.language)
     last = max(revisions, key=lambda each: each.number, default=None)
-    conflict = _locked(prepared, current, knowledge.at) or _conflict(prepared.submission.corrects, current, last)
+    conflict = _locked(prepared, revisions, knowledge.at) or _conflict(prepared.submission.corrects, current, last)
     return conflict or _decide(prepared, knowledge, current, last, render, sign)
 
 
@@ -287,12 +287,16 @@ def _replayed(answer: Answer) -> Answer:
     return Answer(answer.status, answer.body, answer.media_type, answer.location, replayed=True)
 
 
-def _locked(prepared: Prepared, current: Revision | None, at: datetime) -> PeriodLocked | None:
-    """Whether the period is locked for the sender. What is made here from counted reports changes no figure."""
+def _locked(prepared: Prepared, revisions: Sequence[Revision], at: datetime) -> PeriodLocked | None:
+    """Whether the period is locked for the sender: a return of any revision opens it for the regime's days.
+
+    What is made here from counted reports changes no figure, and is never locked.
+    """
     obligation = prepared.obligation
     if obligation is None or prepared.push.is_made_here:
         return None
-    return locked(obligation, civil_date(at), None if current is None else day_of(current.returned_at))
+    returned = max((each.returned_at for each in revisions if each.returned_at is not None), default=None)
+    return locked(obligation, civil_date(at), day_of(returned))
 
 
 def locked(obligation: Obligation, day: date, returned_on: date | None) -> PeriodLocked | None:
@@ -412,7 +416,7 @@ def _remember(stored: Stored, knowledge: Knowledge) -> None:
         return
     key = prepared.key
     kept = [
-        Revision(each.id, each.number, Status.superseded, each.late, each.sha256) if each.id == stored.ends else each
+        replace(each, status=Status.superseded) if each.id == stored.ends else each
         for each in knowledge.revisions.get(key, [])
     ]
     new = Revision(head.id, head.revision, head.status, head.late, prepared.sha256)

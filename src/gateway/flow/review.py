@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from gateway.db.engine import driver
-from gateway.db.reading import KeptReport, find_events, find_report
+from gateway.db.reading import KeptReport, find_events, find_report, find_revisions
 from gateway.db.standings import clock
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
@@ -73,9 +73,10 @@ async def _require_open(connection: Any, kept: KeptReport, catalogue: Catalogue)
     obligation = catalogue.obligations.of(head.form, head.agency, head.kind, head.period)
     if obligation is None or head.status not in CURRENT:
         return
-    events = (await find_events(connection, [head.id]))[head.id]
-    returned = [each.at for each in events if each.event == "returned"]
-    refusal = locked(obligation, civil_date(await clock(connection)), day_of(returned[-1] if returned else None))
+    revisions = await find_revisions(connection, kept, catalogue)
+    events = await find_events(connection, [each.head.id for each in revisions])
+    returned = [each.at for of_one in events.values() for each in of_one if each.event == "returned"]
+    refusal = locked(obligation, civil_date(await clock(connection)), day_of(max(returned, default=None)))
     if refusal is not None:
         raise refusal
 

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias
@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.db import catalogue as stored
+from gateway.db.breakers import probe_now
 from gateway.db.connectors import find_connector, lock_connector, put_connector, remove_connector
 from gateway.db.deliveries import (
     Backlog,
@@ -42,7 +43,7 @@ from gateway.flow.load import Catalogues
 
 Sees: TypeAlias = Callable[[str | None], bool]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-_Secret = Annotated[str, StringConstraints(max_length=10_000)]
+_Secret = Annotated[str, StringConstraints(max_length=40_000)]
 _PerSecond = Annotated[
     Decimal,
     BeforeValidator(lambda value: Decimal(value) if type(value) is int else value),
@@ -69,7 +70,11 @@ class ConnectorDocument(Document):
     """What an operator asks a connector to be."""
 
     name: _Name | None = Field(None, description="If given, the name in the address.")
-    kind: _Name = Field(description="How the upstream is spoken to: `http_json`, or `webhook` (Standard Webhooks).")
+    kind: _Name = Field(
+        description="How the upstream is spoken to: `http_json`; `webhook` (Standard Webhooks); `lgsp` (OAuth 2.0 "
+        "client credentials, then as `http_json`); `ndxp` (through an adapter of X-Road servers, after signing in to "
+        "the provider); `dhis2` (data value sets)."
+    )
     url: str = Field(min_length=1, max_length=2000)
     forms: list[_Name] | None = Field(None, min_length=1, max_length=1000, description="Only these forms; null: all.")
     under: _Name | None = Field(None, description="Only this agency and everything below it; null: the whole country.")
@@ -87,12 +92,22 @@ class ConnectorDocument(Document):
     concurrency: int = Field(8, ge=1, le=100, description="The most to send at once.")
     rate: _PerSecond | None = Field(None, description="The most to send in a second; null: no limit.")
     allow_private_addresses: bool = Field(False, description="Whether the URL may lead to private addresses.")
+    options: dict[_Name, Any] | None = Field(
+        None,
+        description="What the kind asks for beyond this; no secrets. `lgsp`: `token_url`, and `scope` if one is asked "
+        "for. `ndxp`: `dstcode`, `provider_url`, `service`, `login`. `dhis2`: `forms`, `org_units`, and `periods` that "
+        "are not of its calendar. `http_json` and `webhook` have none.",
+        examples=[{"token_url": "https://lgsp.example/token"}],
+    )
     credentials: dict[_Name, _Secret] | None = Field(
         None,
         max_length=10,
         description="`bearer`; `signing_secret`: `whsec_…`, or an Ed25519 private key `whsk_…`, or several with a "
-        "space between them while the receiver changes from one to the other. A `webhook` needs one. Absent: keeps "
-        "those there are; `{}`: none. Never read back.",
+        "space between them while the receiver changes from one to the other. A `webhook` needs one; `lgsp` has "
+        "`client_id` and `client_secret` for `bearer`, `ndxp` `username` and `password`; `dhis2` has those or `token`, "
+        "and no `signing_secret`. Any kind: `client_certificate` and `client_key` to be known by, "
+        "`ca_certificate` to know the upstream by instead of public ones, all in PEM. Absent: keeps those there are; "
+        "`{}`: none. Never read back.",
     )
 
 
@@ -118,12 +133,13 @@ async def change_connector(
             if known is not None and not sees(known.under):
                 raise NotFound()
             if known is not None and document.credentials is None and known.credentials is not None:
-                _require_same_place(known.url, document.url)
+                _require_same_place((known.url, known.options), (document.url, document.options))
             await stored.record(connection, [], f"connector {name}", client)
             since = _reminds_since(known, values, civil_date(await server_now(connection)))
             is_new = await put_connector(connection, name, values | {"remind_since": since})
             kept = await _find(connection, name, sees)
             raw = await _driver(connection)
+            await probe_now(raw, kept.id)  # whatever was wrong with it may have been mended
             if unasked := REMINDERS - (document.remind.events if document.remind else frozenset()):
                 await cancel_reminders(raw, kept.id, sorted(unasked), "the connector does not ask for it any more")
             if document.from_ is not None:
@@ -142,14 +158,22 @@ def _reminds_since(known: sa.Row[Any] | None, values: Mapping[str, Any], today: 
     return since
 
 
-def _require_same_place(known: str, new: str) -> None:
+_ADDRESSES = ("token_url", "dstcode", "provider_url")
+"""Options that say where credentials are sent."""
+
+
+def _require_same_place(known: tuple[str, Mapping[str, Any] | None], new: tuple[str, Mapping[str, Any] | None]) -> None:
     """Credentials stay where they were given for: another address needs them anew, or `{}`."""
-    if urlsplit(known)[:2] != urlsplit(new)[:2]:
+    if _places(*known) != _places(*new):
         message = Text(
             "Địa chỉ máy chủ đã đổi: hãy gửi lại 'credentials' ({} nếu không cần).",
             "The server's address changed: give 'credentials' again ({} for none).",
         )
         raise MalformedRequest(message, errors=[Place("/credentials", message)])
+
+
+def _places(url: str, options: Mapping[str, Any] | None) -> Sequence[object]:
+    return [*urlsplit(url)[:2], *((options or {}).get(name) for name in _ADDRESSES)]
 
 
 def _values(document: ConnectorDocument, secrets: MultiFernet) -> dict[str, Any]:
