@@ -26,8 +26,9 @@ async def main():
         print("joined", flush=True)
         for query in sys.stdin:
             connection = await server.connect()
-            print(await connection.fetchval(query), flush=True)
+            answer = await connection.fetchval(query)
             await connection.close()
+            print(answer, flush=True)
 
 asyncio.run(main())
 """
