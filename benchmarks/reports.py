@@ -22,7 +22,7 @@ def _title(text: str) -> dict[str, str]:
 
 
 def documents() -> list[tuple[str, str, dict[str, Any]]]:
-    """A code list of 300 sectors, form II.06a twice (without the rule that looks back, and with it), and their regime."""
+    """A code list of 300 sectors, form II.06a twice (without and with the rule that looks back), and their regime."""
     original = next(each.document for each in bundled_documents() if each.document.get("code") == "TTHC_06A")
     codes = [{"code": code, "title": _title(code)} for code in sectors()]
     found = [("benchmarks", "codelist", {"id": _CODELIST, "title": _title("Benchmark sectors"), "codes": codes})]
