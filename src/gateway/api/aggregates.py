@@ -14,12 +14,12 @@ from gateway.access.tokens import Caller
 from gateway.api.deps import GatewayParts, NewestCatalogue, Puller, Today
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, page
+from gateway.api.parameters import Form, PeriodRange, Under, wrong
 from gateway.api.shapes import problems
 from gateway.api.stream import CSV, JSON, NDJSON, Streamed, Table, chosen_format
 from gateway.api.subtree import covers, root_of
 from gateway.domain.catalogue import Catalogue
-from gateway.errors import Forbidden, MalformedRequest, Text
-from gateway.errors import Place as WrongPlace
+from gateway.errors import Forbidden, Text
 from gateway.flow.aggregate import aggregate, ask
 from gateway.flow.pull import Observations, Place, pull
 
@@ -87,11 +87,6 @@ class View(StrEnum):
     reorganised = "reorganised"
 
 
-Form = Annotated[str, Query(description="The form's code.", examples=["TTHC_06A"])]
-PeriodRange = Annotated[
-    str, Query(description="One period, a list `2026-Q1,2026-Q2`, or a range `2025-Q1..2026-Q3`.", examples=["2026-Q3"])
-]
-Under = Annotated[str | None, Query(description="The root of the subtree; the client's own if absent.")]
 By = Annotated[
     str | None, Query(description="Any of `agency`, `level`, `period` and the form's breakdowns, comma-separated.")
 ]
@@ -113,8 +108,8 @@ _FORMATS: dict[int | str, dict[str, Any]] = {
 
 def _refuse_as_of(as_of: str | None) -> None:
     if as_of is not None:
-        message = Text("Chưa phục vụ đọc lại trạng thái cũ (as_of).", "Reading a past state (as_of) is not served yet.")
-        raise MalformedRequest(message, errors=[WrongPlace("as_of", message)])
+        said = Text("Chưa phục vụ đọc lại trạng thái cũ (as_of).", "Reading a past state (as_of) is not served yet.")
+        raise wrong("as_of", said)
 
 
 def _root(

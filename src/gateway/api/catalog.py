@@ -7,15 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
-from gateway.api.aggregates import PeriodRange, Under
 from gateway.api.amend import WRITE, amend, document_of, read_named, require_whole_country
 from gateway.api.backtest import BacktestAnswer, backtest_shown, read_draft
 from gateway.api.body import takes
 from gateway.api.deps import AnyCaller, Editor, GatewayParts, NewestCatalogue, Spoken, Today
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
+from gateway.api.parameters import PeriodRange, Under
 from gateway.api.shapes import problems
-from gateway.api.subtree import agencies_asked, covers, root_of
+from gateway.api.subtree import agency_keys, covers, root_of
 from gateway.domain.agency import AGENCY_CODE, Agency, Level
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.codelist import CodeList
@@ -214,7 +214,7 @@ async def try_rules(
         raise NotFound(Text("Không có biểu mẫu này.", "There is no such form."))
     periods = read_periods(catalogue, code, period)
     root = root_of(catalogue, caller, under, today)
-    agencies = agencies_asked(catalogue, caller, None, under, today)
+    agencies = agency_keys(catalogue, caller, None, under, today)
     draft = await read_draft(request, code, version)
     form = _version(catalogue, code, version) if draft is None else try_form(catalogue, draft)
     found = await backtest(gateway.engine, catalogue, form, periods, agencies)

@@ -10,25 +10,21 @@ from gateway.api.body import read_document, takes
 from gateway.api.deps import GatewayParts, NewestCatalogue, Reader, Spoken, Today, Writer
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
+from gateway.api.parameters import ExactAgency, OnlyForm, Under, form_key, require_period
 from gateway.api.push import answer_of, push_of
 from gateway.api.reports import whole_report
 from gateway.api.shapes import REJECTED, FullReport, LineageShape, ReportAnswer, problems
-from gateway.api.subtree import agencies_asked
+from gateway.api.subtree import agency_keys
 from gateway.db.consolidations import find_consolidations
 from gateway.db.engine import driver
 from gateway.db.reading import KeptReport, find_report
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.document import Document
-from gateway.domain.period import PeriodError, parse_period
 from gateway.errors import (
     GatewayError,
     InternalError,
     Language,
-    MalformedRequest,
-    NotFound,
-    Place,
     RevisionConflict,
-    Text,
 )
 from gateway.flow.consolidate import asked_for, lineage, lineage_shown, prepare_consolidation
 from gateway.flow.judge import find_agency
@@ -92,7 +88,8 @@ async def make_consolidation(
     """
     given = await read_document(request, ConsolidationRequest)
     agency = find_agency(catalogue, given.agency, caller.agency, today)
-    asked = asked_for(catalogue, given.form, agency, _code(given.period))
+    require_period(given.period, "/period")
+    asked = asked_for(catalogue, given.form, agency, given.period)
     for _ in range(_TRIES):
         made = await prepare_consolidation(gateway.engine, catalogue, asked, given.reason, given.require_complete)
         if made.unchanged is not None:
@@ -117,13 +114,6 @@ async def _found(connection: Any, report: UUID, catalogue: Catalogue) -> KeptRep
     return kept
 
 
-def _code(period: str) -> str:
-    try:
-        return parse_period(period).code
-    except PeriodError as error:
-        raise MalformedRequest(error.message, errors=[Place("/period", error.message)]) from error
-
-
 @router.get("", response_model=ConsolidationPage, responses=problems(400, 401, 403, 404))
 async def list_consolidations(
     gateway: GatewayParts,
@@ -133,9 +123,9 @@ async def list_consolidations(
     today: Today,
     limit: Limit,
     cursor: Cursor = None,
-    agency: Annotated[str | None, Query(description="Exactly this agency.")] = None,
-    under: Annotated[str | None, Query(description="This agency and everything below it.")] = None,
-    form: str | None = None,
+    agency: ExactAgency = None,
+    under: Under = None,
+    form: OnlyForm = None,
     period: str | None = None,
     stale: Annotated[bool | None, Query(description="Only those whose parts have changed (or have not).")] = None,
 ) -> Response:
@@ -143,15 +133,11 @@ async def list_consolidations(
 
     With `stale` a page may hold fewer than `limit`, or none; `next` tells whether there are more.
     """
-    number = None
-    if form is not None:
-        number = catalogue.form_ids.get(form)
-        if number is None:
-            raise NotFound(Text("Không có biểu mẫu này.", "There is no such form."))
-    agencies = agencies_asked(catalogue, caller, agency, under, today)
-    code = None if period is None else _code(period)
+    number = form_key(catalogue, form)
+    agencies = agency_keys(catalogue, caller, agency, under, today)
+    require_period(period)
     async with driver(gateway.engine) as connection:
-        found = await find_consolidations(connection, number, code, agencies, uuid_cursor(cursor), limit + 1)
+        found = await find_consolidations(connection, number, period, agencies, uuid_cursor(cursor), limit + 1)
         shown = [await _shown(connection, catalogue, report, language) for report in found[:limit]]
     answer = page(found, limit, str, lambda report: report)
     answer["items"] = [each for each in shown if stale in {None, each["consolidation"]["stale"]}]

@@ -11,8 +11,8 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from gateway.api.consolidations import ConsolidationRequest
+from gateway.api.extensions import ExtensionRequest
 from gateway.api.forwarding import Grounds
-from gateway.api.obligations import ExtensionRequest
 from gateway.api.problems import PROBLEM
 from gateway.api.shapes import PUSHED, Reason
 from gateway.domain.form import FormDocument

@@ -13,6 +13,7 @@ from gateway.api.body import media_type_of, pieces, read_body, read_document, ta
 from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue, Reader, Reviewer, Spoken, Today, Writer
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
+from gateway.api.parameters import ExactAgency, OnlyForm, Under, form_key, require_period
 from gateway.api.push import answer_of, push_of
 from gateway.api.shapes import (
     BATCH_BODY,
@@ -28,7 +29,7 @@ from gateway.api.shapes import (
     Validation,
     problems,
 )
-from gateway.api.subtree import agencies_asked, require_covered
+from gateway.api.subtree import agency_keys, require_covered
 from gateway.db.engine import driver
 from gateway.db.reading import (
     KeptReport,
@@ -40,9 +41,8 @@ from gateway.db.reading import (
     find_revisions,
 )
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.period import PeriodError, parse_period
 from gateway.domain.report import ReportKind, Status
-from gateway.errors import Forbidden, Language, MalformedRequest, NotFound, Place, Text
+from gateway.errors import Forbidden, Language, NotFound, Text
 from gateway.flow.compare import compare
 from gateway.flow.consolidate import asked_for, lineage, lineage_shown
 from gateway.flow.receive import check
@@ -147,24 +147,18 @@ async def list_reports(
     today: Today,
     limit: Limit,
     cursor: Cursor = None,
-    agency: Annotated[str | None, Query(description="Exactly this agency.")] = None,
-    under: Annotated[str | None, Query(description="This agency and everything below it.")] = None,
-    form: str | None = None,
+    agency: ExactAgency = None,
+    under: Under = None,
+    form: OnlyForm = None,
     period: str | None = None,
     kind: ReportKind | None = None,
     status: Status | None = None,
 ) -> Response:
     """Reports of the subtree, newest first."""
-    number = None
-    if form is not None:
-        number = catalogue.form_ids.get(form)
-        if number is None:
-            raise NotFound(Text("Không có biểu mẫu này.", "There is no such form."))
-    if period is not None:
-        _check_period(period)
+    require_period(period)
     wanted = Wanted(
-        agencies_asked(catalogue, caller, agency, under, today),
-        number,
+        agency_keys(catalogue, caller, agency, under, today),
+        form_key(catalogue, form),
         period,
         kind.value if kind else None,
         status.value if status else None,
@@ -174,13 +168,6 @@ async def list_reports(
     async with driver(gateway.engine) as connection:
         found = await find_reports(connection, wanted, catalogue)
     return Json(page(found, limit, lambda each: each.head.shown(language), lambda each: each.head.id))
-
-
-def _check_period(code: str) -> None:
-    try:
-        parse_period(code)
-    except PeriodError as error:
-        raise MalformedRequest(error.message, errors=[Place("period", error.message)]) from error
 
 
 @router.get("/{report}", response_model=FullReport, responses=problems(400, 401, 403, 404))

@@ -3,8 +3,9 @@
 from datetime import date
 
 from gateway.access.tokens import Caller
+from gateway.api.parameters import wrong
 from gateway.domain.catalogue import Catalogue
-from gateway.errors import MalformedRequest, NotFound, Place, Text
+from gateway.errors import NotFound, Text
 from gateway.flow.judge import find_agency
 
 
@@ -29,15 +30,19 @@ def root_of(catalogue: Catalogue, caller: Caller, under: str | None, today: date
 
 def agencies_asked(
     catalogue: Catalogue, caller: Caller, agency: str | None, under: str | None, today: date
-) -> list[int] | None:
-    """Storage keys of the agencies asked for; None is all of them. Raises ``Forbidden`` outside the subtree."""
+) -> list[str] | None:
+    """The agencies asked for; None is all of them. Raises ``Forbidden`` outside the subtree."""
     if agency is not None and under is not None:
-        message = Text("Chỉ dùng một trong hai: agency hoặc under.", "Use either agency or under.")
-        raise MalformedRequest(message, errors=[Place("agency", message)])
-    ids = catalogue.agencies.ids
+        raise wrong("agency", Text("Chỉ dùng một trong hai: agency hoặc under.", "Use either agency or under."))
     if agency is not None:
-        return [ids[find_agency(catalogue, agency, caller.agency, today)]]
+        return [find_agency(catalogue, agency, caller.agency, today)]
     root = root_of(catalogue, caller, under, today)
-    if root is None:
-        return None
-    return [ids[code] for code in catalogue.agencies.placed(today).subtree(root)]
+    return None if root is None else catalogue.agencies.placed(today).subtree(root)
+
+
+def agency_keys(
+    catalogue: Catalogue, caller: Caller, agency: str | None, under: str | None, today: date
+) -> list[int] | None:
+    """Storage keys of the agencies asked for, as ``agencies_asked`` finds them."""
+    codes = agencies_asked(catalogue, caller, agency, under, today)
+    return None if codes is None else [catalogue.agencies.ids[code] for code in codes]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from gateway.db.base import Instant, metadata
+from gateway.db.engine import clock
 from gateway.domain.breaker import Breaker, BreakerPolicy, Ended, after
 
 breakers = sa.Table(
@@ -38,7 +39,7 @@ class Known(NamedTuple):
 
 async def find_breaker(connection: Any, connector: int) -> Known:
     """The breaker of a connector, and the moment at which to read it."""
-    now = await connection.fetchval("SELECT clock_timestamp()")
+    now = await clock(connection)
     row = await connection.fetchrow(_FIND + " WHERE connector_id = $1", connector)
     return Known(Breaker() if row is None else Breaker(**row), now)
 

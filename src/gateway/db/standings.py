@@ -1,7 +1,6 @@
 """What has come in for a period: the current report of each agency, without its figures."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from gateway.domain.calendar import civil_date
@@ -75,9 +74,3 @@ def _standing(row: Any) -> Standing:
         row["received_at"],
         None if returned is None else civil_date(returned),
     )
-
-
-async def clock(connection: Any) -> datetime:
-    """The database's clock."""
-    now: datetime = await connection.fetchval("SELECT clock_timestamp()")
-    return now

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.db.claims import Owed
 from gateway.db.connectors import lock_subscribers
 from gateway.db.deliveries import NewReminder, add_reminders
-from gateway.db.standings import clock
+from gateway.db.engine import clock
 from gateway.domain.agency import Level
 from gateway.domain.calendar import Calendar, civil_date
 from gateway.domain.catalogue import Catalogue

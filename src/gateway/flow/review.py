@@ -6,9 +6,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from gateway.db.engine import driver
+from gateway.db.engine import clock, driver
 from gateway.db.reading import KeptReport, find_events, find_report, find_revisions
-from gateway.db.standings import clock
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.obligation import day_of
