@@ -118,20 +118,23 @@ class Obligation:
     def _reopened_until(self, returned_on: date | None) -> date | None:
         return None if returned_on is None else returned_on + timedelta(days=self.regime.reopen_days)
 
+    def owed_by(self, returned_on: date | None) -> date | None:
+        """The day by which the report is owed: when it is due, or later where it was returned. None has no end."""
+        return self.due and max(self.due, self._reopened_until(returned_on) or self.due)
+
     def state(self, standing: Standing | None, today: date) -> State:
         """Where it stands on a day, given the current report if there is one."""
         if standing is not None and standing.is_accepted:
             if standing.nil is Nil.not_applicable:
                 return State.excused
             return State.late if standing.late else State.fulfilled
-        reopened = self._reopened_until(standing.returned_on) if standing else None
-        if not self.still_taken_on(today, standing.returned_on if standing else None):
+        returned_on = standing.returned_on if standing else None
+        if not self.still_taken_on(today, returned_on):
             return State.locked
-        if reopened is None and today <= self.period.end:
+        if returned_on is None and today <= self.period.end:
             return State.upcoming
-        if self.due is None or today <= max(self.due, reopened or self.due):
-            return State.open
-        return State.overdue
+        owed_by = self.owed_by(returned_on)
+        return State.open if owed_by is None or today <= owed_by else State.overdue
 
 
 def is_late(received_at: datetime, deadline: date | None) -> bool:
@@ -312,7 +315,7 @@ class Obligations:
         )
 
     def _obligation(self, regime: Regime, form: str, agency: str, period: Period, kind: ReportKind) -> Obligation:
-        deadline = due = self._deadline(regime, period, self._agencies.nearest(agency, period.end).level)
+        deadline = due = self.deadline(regime, period, self._agencies.nearest(agency, period.end).level)
         lock_days = regime.document.lock_after_days
         taken_until = None if deadline is None or lock_days is None else deadline + timedelta(days=lock_days)
         for each in self._granted(form, agency, period):
@@ -347,12 +350,13 @@ class Obligations:
             }
         found: dict[Level, tuple[date | None, date | None]] = {}
         for level in regime.levels(period, self._agencies):
-            deadline, lock_days = self._deadline(regime, period, level), regime.document.lock_after_days
+            deadline, lock_days = self.deadline(regime, period, level), regime.document.lock_after_days
             locks = None if deadline is None or lock_days is None else deadline + timedelta(days=lock_days)
             found[level] = (deadline, locks)
         return found
 
-    def _deadline(self, regime: Regime, period: Period, level: Level) -> date | None:
+    def deadline(self, regime: Regime, period: Period, level: Level) -> date | None:
+        """The last day a level may send the report of a regime's period, extensions apart; None where nothing says."""
         key = (regime, period.code, level)
         if key not in self._deadlines:
             self._deadlines[key] = regime.deadline(period, level, self._calendar)

@@ -7,7 +7,7 @@ a day that was moved is reminded of anew. Nothing else is stored: what is owed f
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from gateway.db.connectors import lock_subscribers
 from gateway.db.deliveries import NewReminder, add_reminders
 from gateway.db.engine import clock
 from gateway.domain.agency import Level
-from gateway.domain.calendar import Calendar, civil_date
+from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import Event
 from gateway.domain.exact import encode
@@ -98,7 +98,7 @@ def reminders_on(
     ]
     for each in returned:
         obligation = _obligation(catalogue, each.form, each.agency, each.kind, each.period)
-        if obligation is not None and (owed_by := _corrected_by(obligation, each.on)) is not None:
+        if obligation is not None and (owed_by := obligation.owed_by(each.on)) is not None:
             found.append((obligation, owed_by, each.report))
     tree, ids = catalogue.agencies.placed(today), catalogue.agencies.ids
     return [
@@ -137,20 +137,19 @@ def _periods_due(catalogue: Catalogue, forms: set[str], first: date, last: date)
     found = {
         (each.form, each.period) for each in catalogue.extensions if first <= each.until <= last and each.form in forms
     }
-    calendar = Calendar(catalogue.calendars.values())
     for code in catalogue.regimes:
         for year in range(max(first.year - _YEARS_BEFORE, FIRST_YEAR), min(last.year + 1, LAST_YEAR) + 1):
             for period, regime in catalogue.obligations.periods_of(code, year):
-                if _may_be_due(regime, period, calendar, first, last):
+                if _may_be_due(catalogue, regime, period, first, last):
                     found |= {(form, period.code) for form in regime.forms & forms}
     return found
 
 
-def _may_be_due(regime: Regime, period: Period, calendar: Calendar, first: date, last: date) -> bool:
+def _may_be_due(catalogue: Catalogue, regime: Regime, period: Period, first: date, last: date) -> bool:
     """Whether a period is due for some level on any of these days; never before its last day is over."""
     if not regime.is_expected or period.end >= last:
         return False
-    deadlines = (regime.deadline(period, level, calendar) for level in Level)
+    deadlines = (catalogue.obligations.deadline(regime, period, level) for level in Level)
     return any(first <= each <= last for each in deadlines if each is not None)
 
 
@@ -158,13 +157,6 @@ def _obligation(catalogue: Catalogue, form: int, agency: int, kind: str, period:
     """Raises ``LookupError`` for a form or an agency newer than the catalogue."""
     codes = catalogue.form_codes[form], catalogue.agencies.codes[agency]
     return catalogue.obligations.of(*codes, ReportKind(kind), period)
-
-
-def _corrected_by(obligation: Obligation, returned_on: date) -> date | None:
-    """The day by which a report that was returned is owed again."""
-    if obligation.due is None:
-        return None
-    return max(obligation.due, returned_on + timedelta(days=obligation.regime.reopen_days))
 
 
 async def _find_returned(connection: Any) -> list[Returned]:
@@ -188,9 +180,7 @@ async def reminder_of(connection: Any, owed: Owed, event: str, catalogue: Catalo
     standing = tracked.standing
     if standing is not None and standing.is_accepted:
         raise NothingToSend("the report has come in")
-    owed_by = obligation.due
-    if standing is not None and standing.returned_on is not None:
-        owed_by = _corrected_by(obligation, standing.returned_on)
+    owed_by = obligation.owed_by(standing.returned_on if standing else None)
     if owed_by != owed.by:
         raise NothingToSend(f"the report is now owed by {owed_by or 'no day'}")
     if event == Event.due and today > owed.by:
