@@ -478,6 +478,40 @@ async def test_a_return_opens_a_locked_period_for_the_days_of_its_regime(
     refused(await push(client, a_late_report(agency="H26.10")), 409, "period-locked")
 
 
+async def test_a_returned_and_withdrawn_report_may_be_sent_anew_within_those_days(
+    client: httpx.AsyncClient,
+) -> None:
+    first = await accepted(client, a_late_report())
+    await regime(client, 10)
+    assert (await end(client, first["id"], "return")).status_code == 200
+    assert (await end(client, first["id"], "withdraw")).status_code == 200
+    assert (await the_one(client, "H26.18"))["state"] == "open"
+    second = await accepted(client, a_late_report(reason="gửi lại"))
+    assert second["revision"] == 2
+
+
+async def test_within_the_days_of_a_return_a_correction_may_itself_be_corrected(client: httpx.AsyncClient) -> None:
+    first = await accepted(client, a_late_report())
+    await regime(client, 10)
+    assert (await end(client, first["id"], "return")).status_code == 200
+    second = await accepted(client, a_late_report(corrects=first["id"], reason="sửa"))
+    third = await accepted(client, a_late_report(corrects=second["id"], reason="sửa nữa"))
+    assert third["revision"] == 3
+
+
+async def test_a_withdrawn_report_is_not_taken_again_once_those_days_are_over(
+    client: httpx.AsyncClient, engine: AsyncEngine
+) -> None:
+    first = await accepted(client, a_late_report())
+    await regime(client, 10)
+    assert (await end(client, first["id"], "return")).status_code == 200
+    assert (await end(client, first["id"], "withdraw")).status_code == 200
+    async with connected(engine) as connection:
+        await connection.execute("UPDATE report_events SET at = at - interval '11 days'")
+    assert (await the_one(client, "H26.18"))["state"] == "locked"
+    refused(await push(client, a_late_report(reason="gửi lại")), 409, "period-locked")
+
+
 async def test_a_return_reopens_for_its_agency_only(client: httpx.AsyncClient) -> None:
     first = await accepted(client, a_late_report())
     other = await accepted(client, a_late_report(agency="H26.10"))

@@ -122,13 +122,16 @@ class Obligation:
         """The day by which the report is owed: when it is due, or later where it was returned. None has no end."""
         return self.due and max(self.due, self._reopened_until(returned_on) or self.due)
 
-    def state(self, standing: Standing | None, today: date) -> State:
-        """Where it stands on a day, given the current report if there is one."""
+    def state(self, standing: Standing | None, today: date, last_return: date | None = None) -> State:
+        """Where it stands on a day, given the current report if there is one.
+
+        ``last_return`` is of a report that was returned and then withdrawn, so that none is current.
+        """
         if standing is not None and standing.is_accepted:
             if standing.nil is Nil.not_applicable:
                 return State.excused
             return State.late if standing.late else State.fulfilled
-        returned_on = standing.returned_on if standing else None
+        returned_on = standing.returned_on if standing else last_return
         if not self.still_taken_on(today, returned_on):
             return State.locked
         if returned_on is None and today <= self.period.end:

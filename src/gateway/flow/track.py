@@ -4,17 +4,16 @@ Nothing here is stored: what is owed follows from the catalogue, what has come i
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
 from typing import Any
 
-from gateway.db.standings import Standings, standings_of, standings_of_periods
+from gateway.db.standings import Key, Name, Standings, last_returns, standings_of, standings_of_periods
 from gateway.domain.agency import Agencies
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.obligation import Obligation, Standing, State
 from gateway.domain.period import Period
-from gateway.domain.report import ReportKind
 
 _TOGETHER = 1001
 """Obligations looked up together."""
@@ -48,19 +47,43 @@ async def track(
     source = iter(owed)
     while together := list(islice(source, _TOGETHER)):
         standings = await standings_of(connection, [_key(each, catalogue) for each in together])
-        for each in together:
-            yield _tracked(each, standings, catalogue, today)
+        for each in await _tracked(connection, together, standings, catalogue, today):
+            yield each
 
 
-def _key(obligation: Obligation, catalogue: Catalogue) -> tuple[int, Period, int, ReportKind]:
+def _key(obligation: Obligation, catalogue: Catalogue) -> Key:
     ids = catalogue.agencies.ids
     return catalogue.form_ids[obligation.form], obligation.period, ids[obligation.agency], obligation.kind
 
 
-def _tracked(obligation: Obligation, standings: Standings, catalogue: Catalogue, today: date) -> Tracked:
-    form, agency = catalogue.form_ids[obligation.form], catalogue.agencies.ids[obligation.agency]
-    standing = standings.get((form, obligation.period.code, agency, obligation.kind))
-    return Tracked(obligation, standing, obligation.state(standing, today))
+async def _tracked(
+    connection: Any, owed: Sequence[Obligation], standings: Standings, catalogue: Catalogue, today: date
+) -> list[Tracked]:
+    """Where obligations stand, in their order.
+
+    One that seems locked may have been opened by the return of a report that its sender has withdrawn since.
+    """
+    found: list[Tracked] = []
+    for each in owed:
+        standing = standings.get(_name(_key(each, catalogue)))
+        found.append(Tracked(each, standing, each.state(standing, today)))
+    locked = [each for each in found if each.state is State.locked and each.standing is None]
+    if not locked:
+        return found
+    returns = await last_returns(connection, [_key(each.obligation, catalogue) for each in locked])
+    if not returns:
+        return found
+    return [
+        replace(each, state=each.obligation.state(None, today, returned))
+        if each.standing is None and (returned := returns.get(_name(_key(each.obligation, catalogue))))
+        else each
+        for each in found
+    ]
+
+
+def _name(key: Key) -> Name:
+    form, period, agency, kind = key
+    return form, period.code, agency, kind
 
 
 @dataclass(slots=True)
@@ -132,10 +155,10 @@ async def completeness(
     else:
         standings = await standings_of(connection, [_key(each, catalogue) for each in owed])
     found: dict[tuple[object, ...], tuple[dict[str, object], Completeness]] = {}
-    for each in owed:
-        shown = _group(each, agencies, by, under)
+    for each in await _tracked(connection, owed, standings, catalogue, today):
+        shown = _group(each.obligation, agencies, by, under)
         group = found.setdefault(tuple(shown.values()), (shown, Completeness()))
-        group[1].add(_tracked(each, standings, catalogue, today))
+        group[1].add(each)
     return [found[key] for key in sorted(found, key=lambda key: [str(part) for part in key])]
 
 
