@@ -23,7 +23,8 @@ from gateway.domain.calendar import civil_date
 from gateway.domain.delivery import Outcome, OutcomeClass, RetrySchedule
 from gateway.domain.report import Status
 from gateway.flow.forward import conclude
-from gateway.flow.judge import Answer, Push
+from gateway.flow.judge import Answer
+from gateway.flow.prepare import Push
 from gateway.flow.review import end_report
 from gateway.flow.steer import ConnectorDocument, change_connector
 from gateway.sandbox import sandbox_server

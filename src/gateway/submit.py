@@ -22,8 +22,9 @@ from gateway.domain.form import Form, FormDocument, FormFault
 from gateway.domain.report import Finding
 from gateway.errors import GatewayError
 from gateway.evidence.receipts import InvalidReceipt, verify_receipt
-from gateway.flow.judge import Knowledge, Push, prepare, verdict_on
+from gateway.flow.judge import Knowledge, verdict_on
 from gateway.flow.load import catalogue_of
+from gateway.flow.prepare import Push, prepare
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 

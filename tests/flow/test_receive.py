@@ -21,7 +21,8 @@ from gateway.db.engine import open_engine
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.report import Status
 from gateway.errors import Forbidden, GatewayError, NotFound, RevisionConflict
-from gateway.flow.judge import Knowledge, Push, Revision, Stored, judge, prepare
+from gateway.flow.judge import Knowledge, Revision, Stored, judge
+from gateway.flow.prepare import Push, prepare
 from gateway_under_test import (
     NOTHING,
     accepted,

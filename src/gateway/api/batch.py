@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from gateway.api.problems import problem
 from gateway.domain.exact import encode
 from gateway.errors import ContentTooLarge, GatewayError, Language, Text
-from gateway.flow.judge import Answer, Push
+from gateway.flow.judge import Answer
+from gateway.flow.prepare import Push
 from gateway.flow.receive import MAX_TOGETHER, Intake, Reply
 
 MOST_LINES = 10_000

@@ -27,7 +27,7 @@ from gateway.errors import (
     RevisionConflict,
 )
 from gateway.flow.consolidate import asked_for, lineage, lineage_shown, prepare_consolidation
-from gateway.flow.judge import find_agency
+from gateway.flow.prepare import find_agency
 
 router = APIRouter(prefix="/v1/consolidations", tags=["consolidations"])
 

@@ -22,7 +22,7 @@ from gateway.domain.catalogue import Catalogue
 from gateway.domain.document import LAST_DAY, Day, Document
 from gateway.domain.obligation import Extension, Whose
 from gateway.errors import Forbidden, StateConflict, Text
-from gateway.flow.judge import find_agency
+from gateway.flow.prepare import find_agency
 
 router = APIRouter(prefix="/v1", tags=["obligations"])
 

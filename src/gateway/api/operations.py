@@ -44,7 +44,7 @@ from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.upstream import What
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
-from gateway.flow.judge import find_agency
+from gateway.flow.prepare import find_agency
 from gateway.flow.steer import (
     ConnectorDocument,
     Sees,

@@ -6,7 +6,7 @@ from fastapi import Request, Response
 
 from gateway.access.tokens import Caller
 from gateway.errors import GatewayError, Language, MalformedRequest, Place, Text
-from gateway.flow.judge import Push
+from gateway.flow.prepare import Push
 from gateway.flow.receive import Reply
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")

@@ -6,7 +6,7 @@ from gateway.access.tokens import Caller
 from gateway.api.parameters import wrong
 from gateway.domain.catalogue import Catalogue
 from gateway.errors import NotFound, Text
-from gateway.flow.judge import find_agency
+from gateway.flow.prepare import find_agency
 
 
 def covers(catalogue: Catalogue, caller: Caller, agency: str, today: date) -> bool:

@@ -21,8 +21,8 @@ from gateway.domain.report import Finding, ReportKind
 from gateway.errors import ContentTooLarge, Text
 from gateway.flow.apply_rules import apply_rules
 from gateway.flow.findings import in_order
-from gateway.flow.judge import MAX_WORK
 from gateway.flow.look_up import know, look_ups
+from gateway.flow.prepare import MAX_WORK
 from gateway.flow.read_rows import Reading
 from gateway.flow.related import Current, CurrentReports, Series, Wanted, wanted
 

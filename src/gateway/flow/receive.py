@@ -41,21 +41,18 @@ from gateway.flow.judge import (
     Decision,
     Knowledge,
     Known,
-    Prepared,
-    Push,
     Render,
     Replay,
-    ReportKey,
     Revision,
     Sign,
     Stored,
     fingerprint,
     judge,
-    prepare,
     verdict_on,
 )
 from gateway.flow.load import Catalogues
 from gateway.flow.look_up import know, look_ups
+from gateway.flow.prepare import Prepared, Push, ReportKey, prepare
 from gateway.flow.read_rows import Row
 from gateway.flow.validate import Verdict
 
