@@ -25,7 +25,8 @@ from gateway.access.scopes import Scope
 from gateway.db.embedded import EmbeddedServer
 from gateway.db.engine import open_engine
 from gateway.db.migrate import upgrade
-from gateway.flow.load import Catalogues, amend
+from gateway.flow.amend import amend
+from gateway.flow.load import Catalogues
 from gateway.serve import load_bundled
 from gateway.settings import Settings
 

@@ -35,7 +35,8 @@ from gateway.db.embedded import EmbeddedServer
 from gateway.db.engine import driver, open_engine
 from gateway.db.migrate import upgrade
 from gateway.domain.catalogue import Catalogue
-from gateway.flow.load import Catalogues, Contents, amend
+from gateway.flow.amend import amend
+from gateway.flow.load import Catalogues, Contents
 from gateway.logs import configure_logs
 from gateway.settings import Settings
 

@@ -23,7 +23,8 @@ from gateway.demo.errors import DemoError
 from gateway.demo.run import PROVINCES, run_demo
 from gateway.domain.exact import decode, encode
 from gateway.errors import GatewayError, NotFound, Text
-from gateway.flow.load import Catalogues, Document, change
+from gateway.flow.amend import Document, change
+from gateway.flow.load import Catalogues
 from gateway.keys import MissingKeys
 from gateway.logs import configure_logs
 from gateway.sandbox import run_sandbox

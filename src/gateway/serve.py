@@ -14,7 +14,8 @@ from gateway.app import build_app, build_gateway
 from gateway.catalog import bundled_documents
 from gateway.db.engine import database
 from gateway.db.migrate import is_current, upgrade
-from gateway.flow.load import Catalogues, Document, fill
+from gateway.flow.amend import Document, fill
+from gateway.flow.load import Catalogues
 from gateway.flow.wake import Notifier
 from gateway.settings import Settings
 from gateway.worker import Worker

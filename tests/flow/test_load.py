@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from factories import a_breakdown, a_codelist, a_form, a_rule, an_agency, an_indicator
 from gateway.catalog import bundled_documents
 from gateway.errors import CatalogueConflict, InvalidCatalogue
-from gateway.flow.load import Catalogues, amend
+from gateway.flow.amend import amend
+from gateway.flow.load import Catalogues
 from gateway_under_test import connected, load
 
 Document = tuple[str, dict[str, Any]]

@@ -12,7 +12,7 @@ from gateway.api.json import Json
 from gateway.api.shapes import problems
 from gateway.domain.catalogue import Catalogue
 from gateway.errors import Forbidden, MalformedRequest, Place, Text
-from gateway.flow.load import change
+from gateway.flow.amend import change
 from gateway.flow.read import parse_json
 
 _MOST_BYTES = 4 * 1024 * 1024
@@ -35,7 +35,7 @@ def require_whole_country(caller: Caller) -> None:
 
 
 async def amend(gateway: Gateway, caller: Caller, kind: str, document: dict[str, Any]) -> Catalogue:
-    """Record a document and give the catalogue that has it. Raises as ``flow.load.change`` does."""
+    """Record a document and give the catalogue that has it. Raises as ``flow.amend.change`` does."""
     await change(gateway.engine, gateway.catalogues, [("", kind, document)], caller.client)
     return await gateway.catalogues.newest()
 
