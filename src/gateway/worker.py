@@ -9,7 +9,6 @@ its attempts before another worker may begin them.
 """
 
 import asyncio
-import json
 import random
 import signal
 from collections import Counter
@@ -22,11 +21,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
-from cryptography.fernet import MultiFernet
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.connectors.connector import Connector, ConnectorSettings, Dispatch, InvalidConnectorSettings
-from gateway.connectors.registry import UnknownConnectorKind, open_connector
+from gateway.connectors.connector import Dispatch, InvalidConnectorSettings
+from gateway.connectors.registry import UnknownConnectorKind
 from gateway.db.breakers import note_attempt
 from gateway.db.claims import Claimed, Slots, Target, cancel_claimed, claim_due, record_attempt, renew_claims
 from gateway.db.engine import database, driver, is_outage
@@ -35,10 +33,10 @@ from gateway.domain.delivery import DEFAULT_SCHEDULE, Event, Outcome, OutcomeCla
 from gateway.flow.forward import MEDIA_TYPE, Message, conclude, message_of
 from gateway.flow.load import Catalogues
 from gateway.flow.remind import NothingToSend, Reminders
-from gateway.flow.steer import opened
 from gateway.flow.wake import listen
 from gateway.keys import Keys, load_keys
 from gateway.settings import Settings
+from gateway.upstreams import Upstreams
 
 _CONNECTIONS = 4
 """How many of the pool's connections a worker uses at once, so that it leaves the rest to the API."""
@@ -51,57 +49,6 @@ _GRACE = 1.0
 log = structlog.get_logger()
 T = TypeVar("T")
 _random = random.SystemRandom()
-
-
-@dataclass(slots=True)
-class _Open:
-    """A connector that is open, as its row in storage was then, and how many attempts use it now."""
-
-    target: Target
-    connector: Connector
-    users: int = 0
-
-
-class Upstreams:
-    """Connectors kept open between attempts, and opened anew when their row in storage has changed."""
-
-    def __init__(self, secrets: MultiFernet, deadline_seconds: float) -> None:
-        self._secrets, self._deadline_seconds = secrets, deadline_seconds
-        self._open: dict[int, _Open] = {}
-
-    @asynccontextmanager
-    async def use(self, target: Target) -> AsyncIterator[Connector]:
-        """The connector of a target; one that was replaced is closed when its last attempt has ended."""
-        held, replaced = self._open.get(target.number), None
-        if held is None or held.target != target:
-            connector = open_connector(self._settings(target))
-            held, replaced = _Open(target, connector), held
-            self._open[target.number] = held
-        held.users += 1
-        try:
-            if replaced is not None and not replaced.users:
-                await replaced.connector.aclose()
-            yield held.connector
-        finally:
-            held.users -= 1
-            if not held.users and self._open.get(target.number) is not held:
-                await held.connector.aclose()
-
-    async def aclose(self) -> None:
-        """Close every connector."""
-        while self._open:
-            await self._open.popitem()[1].connector.aclose()
-
-    def _settings(self, target: Target) -> ConnectorSettings:
-        return ConnectorSettings(
-            target.name,
-            target.kind,
-            target.url,
-            target.allow_private_addresses,
-            opened(self._secrets, target.credentials),
-            self._deadline_seconds,
-            options=None if target.options is None else json.loads(target.options),
-        )
 
 
 @dataclass(slots=True)
