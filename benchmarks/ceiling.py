@@ -15,7 +15,8 @@ from fastapi import FastAPI, Request, Response
 from uuid_utils.compat import uuid7
 
 from gateway.domain.exact import decode
-from gateway.domain.form import Form, FormDocument
+from gateway.domain.form import Form
+from gateway.domain.form_document import FormDocument
 from gateway.domain.report import Submission
 
 POOL = 16

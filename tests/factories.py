@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.domain.agency import Agencies, Agency
-from gateway.domain.form import Form, FormDocument
+from gateway.domain.form import Form
+from gateway.domain.form_document import FormDocument
 
 TTHC_COLUMNS = (
     "received_total",

@@ -18,7 +18,8 @@ from gateway.catalog import bundled_documents
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.exact import decode
-from gateway.domain.form import Form, FormDocument, FormFault
+from gateway.domain.form import Form, FormFault
+from gateway.domain.form_document import FormDocument
 from gateway.domain.report import Finding
 from gateway.errors import GatewayError
 from gateway.evidence.receipts import InvalidReceipt, verify_receipt

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factories import a_form, a_rule, a_small_report, an_indicator, body
 from gateway.api.deps import Gateway
-from gateway.domain.form import Severity
+from gateway.domain.form_document import Severity
 from gateway.domain.period import parse_period
 from gateway.flow import backtest as module
 from gateway.flow.backtest import backtest

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from factories import a_breakdown, a_form, a_rule, a_title, an_indicator, compiled
 from gateway.domain.document import faults
-from gateway.domain.form import TIMES_WITHIN, Form, FormDocument, FormFault, rule_faults
+from gateway.domain.form import TIMES_WITHIN, Form, FormFault, rule_faults
+from gateway.domain.form_document import FormDocument
 from gateway.domain.rules import RESERVED
 
 

@@ -18,7 +18,8 @@ from gateway.domain.agency import Level
 from gateway.domain.codelist import CodeList
 from gateway.domain.delivery import DeliveryState, Event, OutcomeClass
 from gateway.domain.exact import decode
-from gateway.domain.form import BUILT_IN_FINDINGS, Combine, Form, FormDocument, Severity, Type
+from gateway.domain.form import BUILT_IN_FINDINGS, Form
+from gateway.domain.form_document import Combine, FormDocument, Severity, Type
 from gateway.domain.obligation import State, Whose
 from gateway.domain.period import Frequency
 from gateway.domain.regime import Moved, RegimeKind

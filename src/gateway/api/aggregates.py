@@ -15,7 +15,7 @@ from gateway.api.deps import GatewayParts, NewestCatalogue, Puller, Today
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, page
 from gateway.api.parameters import Form, PeriodRange, Under, wrong
-from gateway.api.shapes import problems
+from gateway.api.refusals import problems
 from gateway.api.stream import CSV, JSON, NDJSON, Streamed, Table, chosen_format
 from gateway.api.subtree import covers, root_of
 from gateway.domain.catalogue import Catalogue

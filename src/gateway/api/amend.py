@@ -9,7 +9,7 @@ from gateway.access.tokens import Caller
 from gateway.api.body import media_type_of, read_body
 from gateway.api.deps import Gateway
 from gateway.api.json import Json
-from gateway.api.shapes import problems
+from gateway.api.refusals import problems
 from gateway.domain.catalogue import Catalogue
 from gateway.errors import Forbidden, MalformedRequest, Place, Text
 from gateway.flow.amend import change

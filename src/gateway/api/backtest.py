@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.amend import read_named
 from gateway.api.shapes import FindingShape
-from gateway.domain.form import Severity
+from gateway.domain.form_document import Severity
 from gateway.domain.report import ReportKind
 from gateway.errors import Language
 from gateway.flow.backtest import MAX_EXAMPLES, MAX_REPORTS, Backtest, Example, Tried

@@ -14,12 +14,13 @@ from gateway.api.deps import AnyCaller, Editor, GatewayParts, NewestCatalogue, S
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
 from gateway.api.parameters import PeriodRange, Under
-from gateway.api.shapes import problems
+from gateway.api.refusals import problems
 from gateway.api.subtree import agency_keys, covers, root_of
 from gateway.domain.agency import AGENCY_CODE, Agency, Level
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.codelist import CodeList
-from gateway.domain.form import Form, FormDocument
+from gateway.domain.form import Form
+from gateway.domain.form_document import FormDocument
 from gateway.domain.obligation import Obligation
 from gateway.domain.schema import example, json_schema, template_csv
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text

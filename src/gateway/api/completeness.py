@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.api.deps import AnyCaller, GatewayParts, NewestCatalogue, Today
 from gateway.api.json import Json
 from gateway.api.parameters import Form, PeriodRange, Under, period_codes, require_form, wrong
-from gateway.api.shapes import problems
+from gateway.api.refusals import problems
 from gateway.api.stream import CSV, JSON, chosen_format
 from gateway.api.subtree import root_of
 from gateway.db.engine import clock, driver

@@ -12,8 +12,9 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
 from gateway.api.parameters import ExactAgency, OnlyForm, Under, form_key, require_period
 from gateway.api.push import answer_of, push_of
+from gateway.api.refusals import problems
 from gateway.api.reports import whole_report
-from gateway.api.shapes import REJECTED, FullReport, LineageShape, ReportAnswer, problems
+from gateway.api.shapes import REJECTED, FullReport, LineageShape, ReportAnswer
 from gateway.api.subtree import agency_keys
 from gateway.db.consolidations import find_consolidations
 from gateway.db.engine import driver

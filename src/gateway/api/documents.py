@@ -15,7 +15,7 @@ from gateway.api.extensions import ExtensionRequest
 from gateway.api.forwarding import Grounds
 from gateway.api.problems import PROBLEM
 from gateway.api.shapes import PUSHED, Reason
-from gateway.domain.form import FormDocument
+from gateway.domain.form_document import FormDocument
 from gateway.domain.report import Submission
 from gateway.flow.steer import ConnectorDocument
 

@@ -14,7 +14,7 @@ from gateway.api.deps import AnyCaller, GatewayParts, NewestCatalogue, Operator,
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
 from gateway.api.parameters import ExactAgency, OnlyForm, Under, period_codes, require_form, require_period, wrong
-from gateway.api.shapes import problems
+from gateway.api.refusals import problems
 from gateway.api.subtree import agencies_asked
 from gateway.db.engine import clock, driver
 from gateway.domain.calendar import civil_date

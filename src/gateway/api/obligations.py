@@ -12,7 +12,7 @@ from gateway.api.deps import AnyCaller, GatewayParts, NewestCatalogue, Today
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, page
 from gateway.api.parameters import ExactAgency, OnlyForm, Under, period_codes, require_form
-from gateway.api.shapes import problems
+from gateway.api.refusals import problems
 from gateway.api.subtree import agencies_asked
 from gateway.db.engine import clock, driver
 from gateway.domain.calendar import civil_date

@@ -27,7 +27,7 @@ from gateway.api.forwarding import (
 )
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page, uuid_cursor
-from gateway.api.shapes import problems
+from gateway.api.refusals import problems
 from gateway.api.subtree import covers
 from gateway.connectors.connector import ConnectorSettings, InvalidConnectorOptions, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind, open_connector

@@ -12,7 +12,7 @@ from gateway.api.body import takes
 from gateway.api.deps import AnyCaller, Editor, GatewayParts, NewestCatalogue, Today
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
-from gateway.api.shapes import problems
+from gateway.api.refusals import problems
 from gateway.api.subtree import covers
 from gateway.domain.agency import Level
 from gateway.domain.calendar import CalendarYear

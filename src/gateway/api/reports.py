@@ -11,23 +11,23 @@ from gateway.access.tokens import Caller
 from gateway.api.batch import lines, receive_batch
 from gateway.api.body import media_type_of, pieces, read_body, read_document, takes
 from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue, Reader, Reviewer, Spoken, Today, Writer
+from gateway.api.differences import DifferenceShape
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
 from gateway.api.parameters import ExactAgency, OnlyForm, Under, form_key, require_period
 from gateway.api.push import answer_of, push_of
+from gateway.api.refusals import problems
 from gateway.api.shapes import (
     BATCH_BODY,
     BATCH_LINES,
     PUSH_BODY,
     REJECTED,
-    DifferenceShape,
     FullReport,
     History,
     Reason,
     ReportAnswer,
     ReportPage,
     Validation,
-    problems,
 )
 from gateway.api.subtree import agency_keys, require_covered
 from gateway.db.engine import driver

@@ -9,11 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway import errors
 from gateway.api.problems import PROBLEM, problem
-from gateway.domain.difference import Change
-from gateway.domain.document import Document, Title
-from gateway.domain.form import Severity
+from gateway.api.refusals import Problem
+from gateway.domain.document import Document
+from gateway.domain.form_document import Severity
 from gateway.domain.report import Nil, ReportKind, Status
-from gateway.errors import GatewayError, Place, Text
 
 PUSHED: dict[str, Any] = {
     "form": "TTHC_06A",
@@ -66,33 +65,6 @@ FINDING: dict[str, Any] = {
     "actual": "2401",
     "difference": "1",
     "message": "Cột (3) phải bằng tổng các cột (4), (5) và (6).",
-}
-CORRECTED: dict[str, Any] = {
-    "from": {"id": _REPORT, "revision": 1, "received_at": "2026-09-20T02:15:08.114200Z"},
-    "to": {
-        "id": "01998f64-b2c0-7a11-8e7d-6a0b1c2d3e4f",
-        "revision": 2,
-        "received_at": "2026-09-21T03:40:51.920114Z",
-        "reason": "Bổ sung 10 hồ sơ",
-    },
-    "nil": None,
-    "rows": [
-        {
-            "row": {"sector": "LAND"},
-            "change": "changed",
-            "indicators": [
-                {
-                    "indicator": "pending_total",
-                    "title": {"vi": "Số lượng hồ sơ đang giải quyết – Tổng số", "en": "Dossiers pending – total"},
-                    "column": "(11)",
-                    "before": 25,
-                    "after": 35,
-                    "difference": "10",
-                }
-            ],
-        }
-    ],
-    "explanations": {"added": [], "removed": []},
 }
 
 
@@ -210,67 +182,6 @@ class History(BaseModel):
     next: None
 
 
-class EarlierShape(BaseModel):
-    """The revision that a difference starts from."""
-
-    id: UUID
-    revision: int
-    received_at: datetime
-
-
-class LaterShape(EarlierShape):
-    """The revision that a difference leads to."""
-
-    reason: str | None = Field(description="Why its sender made it.")
-
-
-class FigureDifference(BaseModel):
-    """A value that differs."""
-
-    indicator: str
-    title: Title
-    column: str | None
-    before: Any = Field(description="Null is a blank.")
-    after: Any = Field(description="Null is a blank.")
-    difference: str | None = Field(
-        description="After − before, an exact decimal written as a string; null where one of the two is not a number."
-    )
-
-
-class RowDifference(BaseModel):
-    """A row that differs, with those of its values that differ, in the form's order."""
-
-    row: dict[str, str] = Field(description="The row, by its breakdowns.")
-    change: Change
-    indicators: list[FigureDifference]
-
-
-class NilDifference(BaseModel):
-    """What was said of there being no rows."""
-
-    before: Nil | None
-    after: Nil | None
-
-
-class ExplanationsDifference(BaseModel):
-    """Explanations that only one of the two revisions has."""
-
-    added: list[dict[str, Any]]
-    removed: list[dict[str, Any]]
-
-
-class DifferenceShape(BaseModel):
-    """What changed from one revision of a report to another; what is the same in both is left out."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [CORRECTED]})
-
-    from_: EarlierShape = Field(alias="from")
-    to: LaterShape
-    nil: NilDifference | None = Field(description="Null where both say the same.")
-    rows: list[RowDifference] = Field(description="In the order of `to`; removed rows last.")
-    explanations: ExplanationsDifference
-
-
 class Validation(BaseModel):
     """What would be found wrong with a report."""
 
@@ -278,26 +189,6 @@ class Validation(BaseModel):
 
     accepted: bool
     findings: list[FindingShape]
-
-
-class PlaceShape(BaseModel):
-    """One wrong place of a request."""
-
-    pointer: str
-    message: str
-
-
-class Problem(BaseModel):
-    """RFC 9457. `type` is stable; the documentation has the table of types."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str
-    title: str
-    status: int
-    detail: str | None = None
-    instance: str | None = None
-    errors: list[PlaceShape] | None = None
 
 
 class Rejection(Problem):
@@ -364,32 +255,6 @@ BATCH_LINES: dict[str, Any] = {
     "description": "One line a report, in order: the report or its problem, with `line`.",
     "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
 }
-_EXAMPLES: dict[int, list[GatewayError]] = {
-    400: [
-        errors.MalformedRequest(
-            errors=[
-                Place("/rows", Text("Thiếu trường bắt buộc.", "Required field is missing.")),
-                Place("/note", Text("Trường không có trong quy định.", "Unknown field.")),
-            ]
-        )
-    ],
-    401: [errors.Unauthenticated()],
-    403: [errors.Forbidden(), errors.Classified()],
-    404: [errors.NotFound()],
-    406: [errors.NotAcceptable()],
-    409: [
-        errors.RevisionConflict(extra={"current": {"id": _REPORT, "revision": 1}}),
-        errors.PeriodLocked(extra={"locked_since": "2026-11-05", "regime": "KTXH", "ask": "G22"}),
-        errors.ConsolidationIncomplete(extra={"missing": [{"agency": "H26.18", "kind": "own", "returned": False}]}),
-        errors.StateConflict(extra={"state": "superseded"}),
-        errors.CatalogueConflict(),
-    ],
-    413: [errors.ContentTooLarge()],
-    415: [errors.UnsupportedMediaType(extra={"accepted": ["application/json"]})],
-    422: [errors.InvalidCatalogue(), errors.IdempotencyKeyReused()],
-    500: [errors.InternalError()],
-    503: [errors.Unavailable(retry_after=2)],
-}
 
 
 _REJECTED = {
@@ -416,23 +281,3 @@ REJECTED: dict[str, Any] = {
         }
     },
 }
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems an endpoint answers with, for its ``responses``."""
-    return {
-        status: {
-            "model": Problem,
-            "description": "; ".join(each.title.en for each in _EXAMPLES[status]),
-            "content": {
-                PROBLEM: {
-                    "schema": {"$ref": "#/components/schemas/Problem"},
-                    "examples": {
-                        each.slug: {"summary": type(each).__doc__, "value": problem(each, "vi")}
-                        for each in _EXAMPLES[status]
-                    },
-                }
-            },
-        }
-        for status in statuses
-    }

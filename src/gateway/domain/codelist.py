@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from gateway.domain.document import Document, Title, Valid
-from gateway.domain.form import FORM_CODE
+from gateway.domain.form_document import FORM_CODE
 
 
 class Code(Valid):

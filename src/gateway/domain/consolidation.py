@@ -12,7 +12,8 @@ from fractions import Fraction
 from functools import reduce
 from typing import Any, NamedTuple, TypeAlias
 
-from gateway.domain.form import Combine, Form, Indicator
+from gateway.domain.form import Form
+from gateway.domain.form_document import Combine, Indicator
 from gateway.domain.recompute import recomputed, rounded
 
 Codes: TypeAlias = tuple[str, ...]

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import msgspec
 
-from gateway.domain.form import Form, Indicator
+from gateway.domain.form import Form
+from gateway.domain.form_document import Indicator
 from gateway.domain.rules import to_text
 
 Shown: TypeAlias = Mapping[str, object]

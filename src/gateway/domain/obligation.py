@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from gateway.domain.agency import Agencies, AgencyCode, Hierarchy, Level
 from gateway.domain.calendar import Calendar, civil_date
 from gateway.domain.document import Day, Document, choice
-from gateway.domain.form import FORM_CODE
+from gateway.domain.form_document import FORM_CODE
 from gateway.domain.period import (
     DECREE_09_2019,
     FIRST_YEAR,

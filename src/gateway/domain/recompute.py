@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
 
-from gateway.domain.form import Form, Indicator, Type
+from gateway.domain.form import Form
+from gateway.domain.form_document import Indicator, Type
 from gateway.domain.rules import Number, Scope, Undecided, round_half_away
 
 

@@ -16,7 +16,7 @@ from pydantic import Field, StringConstraints, model_validator
 from gateway.domain.agency import Agencies, AgencyCode, Hierarchy, Level
 from gateway.domain.calendar import Calendar
 from gateway.domain.document import LAST_DAY, Day, Document, Title, Valid, choice, refusal
-from gateway.domain.form import FORM_CODE
+from gateway.domain.form_document import FORM_CODE
 from gateway.domain.period import (
     PERIOD_PATTERN,
     Frequency,

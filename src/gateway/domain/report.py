@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from gateway.domain.document import Document, choice
-from gateway.domain.form import LARGEST, Severity
+from gateway.domain.form_document import LARGEST, Severity
 from gateway.domain.period import PeriodError, parse_period
 from gateway.errors import Language, Text
 

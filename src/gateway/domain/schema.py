@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.domain.agency import AGENCY_CODE
-from gateway.domain.form import LARGEST, Form, Indicator, Type
+from gateway.domain.form import Form
+from gateway.domain.form_document import LARGEST, Indicator, Type
 from gateway.domain.period import PERIOD_PATTERN, Frequency
 from gateway.domain.report import Nil, ReportKind
 

@@ -26,7 +26,8 @@ from gateway.db.figures import (
 )
 from gateway.domain.agency import Organisation
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.form import Combine, Form, Indicator, Type, typed
+from gateway.domain.form import Form, typed
+from gateway.domain.form_document import Combine, Indicator, Type
 from gateway.domain.period import Period, PeriodError, expand, gaps_and_overlaps
 from gateway.domain.recompute import recomputed
 from gateway.errors import MalformedRequest, NotFound, Place, Text

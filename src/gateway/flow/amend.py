@@ -13,7 +13,8 @@ from gateway.db.catalogue import Entry
 from gateway.domain.agency import Agencies, Agency, agency_faults
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.document import faults, pointer
-from gateway.domain.form import Fault, Form, FormDocument, FormFault, codelists_named, rule_faults
+from gateway.domain.form import Fault, Form, FormFault, codelists_named, rule_faults
+from gateway.domain.form_document import FormDocument
 from gateway.domain.regime import Regime, RegimeDocument
 from gateway.errors import CatalogueConflict, InvalidCatalogue, Place, Text
 from gateway.flow.check_forms import NewForm, form_faults

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from gateway.domain.document import pointer
-from gateway.domain.form import CompiledRule, Form, Severity
+from gateway.domain.form import CompiledRule, Form
+from gateway.domain.form_document import Severity
 from gateway.domain.report import Finding
 from gateway.domain.rules import Judgement, Number, Scope, Undecided, to_text
 from gateway.errors import Text

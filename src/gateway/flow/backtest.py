@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.db.engine import driver
 from gateway.db.related import CurrentKey, current_keys, find_reports
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.form import Form, Rule, Severity
+from gateway.domain.form import Form
+from gateway.domain.form_document import Rule, Severity
 from gateway.domain.period import Period, parse_period
 from gateway.domain.report import Finding, ReportKind
 from gateway.errors import ContentTooLarge, Text

@@ -5,7 +5,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from gateway.domain.form import Form, Type
+from gateway.domain.form import Form
+from gateway.domain.form_document import Type
 from gateway.domain.rules import Cells
 
 Kept: TypeAlias = list[Any]

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.form import Combine, CompiledRule, Form
+from gateway.domain.form import CompiledRule, Form
+from gateway.domain.form_document import Combine
 from gateway.domain.rules import Kind
 from gateway.errors import Place, Text
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from gateway.db.catalogue import Entry
 from gateway.domain.agency import Agencies
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.form import FormDocument
+from gateway.domain.form_document import FormDocument
 from gateway.domain.overlap import frequencies_of, overlaps
 from gateway.domain.regime import Regime, RegimeDocument, in_order
 from gateway.errors import Place, Text

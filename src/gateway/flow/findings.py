@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gateway.domain.form import Severity
+from gateway.domain.form_document import Severity
 from gateway.domain.report import Finding
 from gateway.errors import Text
 

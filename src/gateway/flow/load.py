@@ -14,7 +14,8 @@ from gateway.domain.agency import Agencies, Agency
 from gateway.domain.calendar import Calendar, CalendarYear
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.codelist import CodeList
-from gateway.domain.form import Form, FormDocument
+from gateway.domain.form import Form
+from gateway.domain.form_document import FormDocument
 from gateway.domain.obligation import Extension, Obligations
 from gateway.domain.regime import Regime, RegimeDocument, in_order
 from gateway.domain.upstream import Upstream, What

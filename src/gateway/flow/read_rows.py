@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from pydantic import ValidationError
 
 from gateway.domain.document import pointer
-from gateway.domain.form import Form, Indicator, Type
+from gateway.domain.form import Form
+from gateway.domain.form_document import Indicator, Type
 from gateway.domain.report import Finding
 from gateway.domain.rules import Codes
 from gateway.errors import Text

@@ -8,7 +8,8 @@ import zstandard
 from gateway.db.reading import KeptEvent, KeptReport, KeptRow, find_events, find_payload, find_rows
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.exact import decode
-from gateway.domain.form import Form, Type, typed
+from gateway.domain.form import Form, typed
+from gateway.domain.form_document import Type
 from gateway.domain.report import Status
 from gateway.errors import Language
 

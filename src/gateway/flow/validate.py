@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from gateway.domain.agency import Agencies
 from gateway.domain.document import pointer
-from gateway.domain.form import Form, Severity
+from gateway.domain.form import Form
+from gateway.domain.form_document import Severity
 from gateway.domain.period import Period
 from gateway.domain.report import Explanation, Finding, Submission
 from gateway.errors import Text
