@@ -10,7 +10,8 @@ from secrets import token_hex
 from tempfile import TemporaryDirectory
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -79,10 +80,9 @@ def _private_key(text: str) -> PrivateKeyTypes:
         return load_pem_private_key(text.encode(), password=None)
     except TypeError as error:
         raise InvalidConnectorSettings(f"{KEY} is locked with a password: give it without one") from error
-    except Exception as error:  # the library has no common class for keys it cannot read or does not support
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise InvalidConnectorSettings(f"{KEY} is not a private key in PEM") from error
 
 
-def _public(key: object) -> bytes:
-    raw: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
-    return raw
+def _public(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
