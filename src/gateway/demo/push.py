@@ -16,6 +16,7 @@ from gateway.demo.stage import Stage
 from gateway.domain.calendar import civil_date
 
 DROPPED, STALLED = 9, 8
+"""Fewer than open the breaker of a connector: its pause would lengthen the demonstration, not the story."""
 _PATIENCE = 60.0
 _SHOWN = 2
 Warnings = Counter[tuple[str, str]]
