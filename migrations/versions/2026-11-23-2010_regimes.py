@@ -22,14 +22,6 @@ def upgrade() -> None:
     _require_kinds(KINDS)
     op.add_column("reports", sa.Column("counted", sa.Boolean(), server_default=sa.true(), nullable=False))
     op.execute("UPDATE reports SET counted = false WHERE kind = 'consolidation'")
-    op.drop_index("ix_reports_counted", table_name="reports")
-    op.create_index(
-        "ix_reports_of_period",
-        "reports",
-        ["form_id", "period"],
-        unique=False,
-        postgresql_where=sa.text("status in ('accepted', 'returned')"),
-    )
     op.create_table(
         "consolidation_parts",
         sa.Column("report_id", sa.Uuid(), nullable=False),
@@ -38,7 +30,11 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_consolidation_parts_part_id"), "consolidation_parts", ["part_id"], unique=False)
     op.create_index(
-        "ix_reports_returned", "reports", ["id"], unique=False, postgresql_where=sa.text("status = 'returned'")
+        "ix_reports_returned",
+        "reports",
+        ["form_id", "period"],
+        unique=False,
+        postgresql_where=sa.text("status = 'returned'"),
     )
     _remind()
 
@@ -48,14 +44,6 @@ def downgrade() -> None:
     op.drop_index("ix_reports_returned", table_name="reports")
     op.drop_index(op.f("ix_consolidation_parts_part_id"), table_name="consolidation_parts")
     op.drop_table("consolidation_parts")
-    op.drop_index("ix_reports_of_period", table_name="reports")
-    op.create_index(
-        "ix_reports_counted",
-        "reports",
-        ["form_id", "period"],
-        unique=False,
-        postgresql_where=sa.text("status = 'accepted'"),
-    )
     op.drop_column("reports", "counted")
     op.execute("DELETE FROM catalog_entries WHERE kind in ('calendar', 'regime', 'extension')")
     _require_kinds("kind in ('codelist', 'form', 'agency')")

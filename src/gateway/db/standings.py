@@ -22,20 +22,21 @@ _COLUMNS = """h.form_id, h.period, h.agency_id, h.kind, h.id, h.revision, h.stat
 _OF_PERIODS = f"""
 SELECT {_COLUMNS}
   FROM unnest($1::int[], $2::text[]) AS a(form_id, period)
-  JOIN reports h ON h.form_id = a.form_id AND h.period = a.period
- WHERE h.status IN ('accepted', 'returned')
+ CROSS JOIN LATERAL (
+    SELECT * FROM reports WHERE form_id = a.form_id AND period = a.period AND status = 'accepted'
+     UNION ALL
+    SELECT * FROM reports WHERE form_id = a.form_id AND period = a.period AND status = 'returned') h
 """  # noqa: S608 - fixed words
 
-# OFFSET 0, and an order in which nothing is sorted, keep this a walk through the index of current reports, one
-# obligation at a time: a plan made while the table was small would otherwise read everybody's reports of a period.
+# OFFSET 0 keeps this a walk through the index of current reports, one obligation at a time.
 _OF_AGENCIES = f"""
 SELECT h.* FROM unnest($1::int[], $2::text[], $3::int[], $4::text[], $5::date[])
                 AS a(form_id, period, agency_id, kind, period_end)
  CROSS JOIN LATERAL (
     SELECT {_COLUMNS} FROM reports h
      WHERE h.agency_id = a.agency_id AND h.form_id = a.form_id AND h.kind = a.kind
-       AND h.period_end BETWEEN a.period_end AND a.period_end AND h.period = a.period
-       AND h.status IN ('accepted', 'returned') ORDER BY h.period_end, h.period OFFSET 0) h
+       AND h.period_end = a.period_end AND h.period = a.period
+       AND h.status IN ('accepted', 'returned') OFFSET 0) h
 """  # noqa: S608 - fixed words
 
 
@@ -65,7 +66,7 @@ SELECT a.form_id, a.period, a.agency_id, a.kind, max(e.at) AS returned_at
  CROSS JOIN LATERAL (
     SELECT h.id FROM reports h
      WHERE h.agency_id = a.agency_id AND h.form_id = a.form_id AND h.kind = a.kind AND h.period = a.period
-       AND h.revision IS NOT NULL ORDER BY h.revision OFFSET 0) h
+       AND h.revision IS NOT NULL OFFSET 0) h
   JOIN report_events e ON e.report_id = h.id AND e.event = 'returned'
  GROUP BY 1, 2, 3, 4
 """
