@@ -25,7 +25,7 @@ from gateway.domain.report import Status
 from gateway.flow.forward import conclude
 from gateway.flow.judge import Answer
 from gateway.flow.prepare import Push
-from gateway.flow.review import end_report
+from gateway.flow.review import Ending, end_report
 from gateway.flow.steer import ConnectorDocument, change_connector
 from gateway.sandbox import sandbox_server
 from gateway.settings import Settings
@@ -41,7 +41,12 @@ SOON = RetrySchedule(
 
 def hasty(settings: Settings, **changes: object) -> Settings:
     """Settings for tests that wait for a worker."""
-    fast: dict[str, object] = {"lease_seconds": 5.0, "attempt_seconds": 0.6, "worker_poll_seconds": 0.05}
+    fast: dict[str, object] = {
+        "lease_seconds": 5.0,
+        "attempt_seconds": 0.6,
+        "worker_poll_seconds": 0.05,
+        "follow_seconds": 0.1,
+    }
     return settings.model_copy(update=fast | changes)
 
 
@@ -138,7 +143,7 @@ async def receive_revisions(gateway: Gateway, count: int, **changes: object) -> 
 
 async def end(gateway: Gateway, report: UUID, status: Status, reason: str = "sai số liệu") -> None:
     """Return or withdraw a report."""
-    await end_report(gateway.engine, await gateway.catalogues.newest(), report, status, CLIENT, reason)
+    await end_report(gateway.engine, await gateway.catalogues.newest(), report, Ending(status, CLIENT, reason))
 
 
 async def deliveries(engine: AsyncEngine) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from gateway.access.tokens import Tokens
 from gateway.api import (
     aggregates,
     catalog,
+    changes,
     completeness,
     consolidations,
     documents,
@@ -87,6 +88,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         reports.router,
         consolidations.router,
         aggregates.router,
+        changes.router,
         catalog.router,
         regimes.router,
         obligations.router,

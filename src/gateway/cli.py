@@ -6,6 +6,7 @@ import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import typer
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from uvicorn.loops.auto import auto_loop_factory
 
-from gateway.access.accounts import create_client
+from gateway.access.accounts import create_client, trust
 from gateway.access.scopes import Scope
 from gateway.app import build_app
 from gateway.db.engine import database
@@ -30,7 +31,7 @@ from gateway.logs import configure_logs
 from gateway.sandbox import run_sandbox
 from gateway.serve import NotMigrated, load_bundled, prepare, serve
 from gateway.settings import Settings
-from gateway.submit import SubmitError, submit_files, validate_files, verify
+from gateway.submit import SubmitError, read_keys, submit_files, validate_files, verify
 from gateway.worker import main as run_worker
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -204,6 +205,36 @@ def client_create(
         table.add_row(key, value)
     out.print(table)
     out.print("Keep the secret: it is not shown again.")
+
+
+@client.command("trust")
+def client_trust(
+    client_id: UUID,
+    issuer: Annotated[str, typer.Argument(help="The other gateway's GATEWAY_ISSUER, its public address.")],
+    keys: Annotated[
+        Path | None, typer.Option(help="Its jwks.json; read from ISSUER/.well-known/jwks.json if absent.")
+    ] = None,
+) -> None:
+    """Let a client with scope reports:relay bring reports that another gateway took first, by that one's receipts.
+
+    Do it again when that gateway has a new key: the old ones stay.
+    """
+    try:
+        document = read_keys(issuer, keys)
+    except SubmitError as error:
+        raise _fail(str(error)) from None
+    settings = _settings()
+
+    async def work() -> int:
+        with database(settings) as engine:
+            await prepare(engine, settings)
+            try:
+                return await trust(engine, client_id, issuer, document)
+            finally:
+                await engine.dispose()
+
+    count = _run(work())
+    out.print(f"[green]✓[/] receipts of {issuer} are taken from the client, by {count} key{'s'[: count != 1]}")
 
 
 @cli.command()

@@ -76,6 +76,13 @@ class Classified(GatewayError):
     title = Text("Từ chối nội dung bí mật nhà nước", "Classified content is refused")
 
 
+class UntrustedReceipt(GatewayError):
+    """A relayed report's first receipt was not signed by an issuer its client may speak for, or is for another one."""
+
+    status, slug = 403, "untrusted-receipt"
+    title = Text("Biên nhận đầu tiên không đáng tin cậy", "The first receipt is not trusted")
+
+
 class NotFound(GatewayError):
     """Nothing of that name exists, or it lies outside the client's subtree."""
 

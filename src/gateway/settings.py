@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     worker_poll_seconds: float = Field(default=1.0, gt=0)
     remind_seconds: float = Field(default=300, gt=0)
     """How often a worker looks for obligations to remind connectors of."""
+    follow_seconds: float = Field(default=5, gt=0)
+    """How often a worker asks upstreams of kind ``gateway`` what they returned."""
     lease_seconds: float = Field(default=15, ge=1, le=15)
     """After this a delivery of a worker that went away is taken over; one that is alive renews its leases."""
     attempt_seconds: float = Field(default=10, gt=0, le=3600)

@@ -9,8 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -22,7 +20,7 @@ from gateway.domain.form import Form, FormFault
 from gateway.domain.form_document import FormDocument
 from gateway.domain.report import Finding
 from gateway.errors import GatewayError
-from gateway.evidence.receipts import InvalidReceipt, verify_receipt
+from gateway.evidence.receipts import InvalidReceipt, key_set, verify_receipt
 from gateway.flow.judge import Knowledge, verdict_on
 from gateway.flow.load import catalogue_of
 from gateway.flow.prepare import Push, prepare
@@ -127,12 +125,30 @@ def verify(receipt: str, keys: Path, payload: Path | None) -> dict[str, Any]:
     given = Path(receipt)
     text = given.read_text(encoding="utf-8") if len(receipt) < 255 and given.exists() else receipt
     try:
-        claims = verify_receipt(text, KeySet.import_key_set(decode(_read(keys))))
-    except (InvalidReceipt, JoseError, ValueError, KeyError) as error:
+        claims = verify_receipt(text, key_set(decode(_read(keys))))
+    except (InvalidReceipt, ValueError) as error:
         raise SubmitError(f"not genuine: {error}") from error
     if payload is not None and hashlib.sha256(_read(payload)).hexdigest() != claims["sha256"]:
         raise SubmitError(f"genuine, but not for the bytes of {payload}")
     return claims
+
+
+def read_keys(issuer: str, file: Path | None) -> list[dict[str, Any]]:
+    """The public keys of an issuer of receipts, from a file or from where it publishes them. Raises ``SubmitError``."""
+    try:
+        document = decode(_download(f"{issuer.rstrip('/')}/.well-known/jwks.json") if file is None else _read(file))
+        key_set(document)
+    except ValueError as error:
+        raise SubmitError(f"{file or issuer}: {error}") from error
+    keys: list[dict[str, Any]] = document["keys"]
+    return keys
+
+
+def _download(url: str) -> bytes:
+    try:
+        return httpx.get(url, timeout=30, follow_redirects=False).raise_for_status().content
+    except httpx.HTTPError as error:
+        raise SubmitError(f"{url} could not be read: {error}") from error
 
 
 def _read(file: Path) -> bytes:

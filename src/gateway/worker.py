@@ -30,10 +30,11 @@ from gateway.db.claims import Claimed, Slots, Target, cancel_claimed, claim_due,
 from gateway.db.engine import database, driver, is_outage
 from gateway.domain.breaker import Breaker, BreakerPolicy, Ended
 from gateway.domain.delivery import DEFAULT_SCHEDULE, Event, Outcome, OutcomeClass, RetrySchedule
-from gateway.flow.forward import MEDIA_TYPE, Message, conclude, message_of
+from gateway.flow.forward import Message, conclude, message_of
 from gateway.flow.load import Catalogues
 from gateway.flow.remind import NothingToSend, Reminders
 from gateway.flow.wake import listen
+from gateway.following import Following
 from gateway.keys import Keys, load_keys
 from gateway.settings import Settings
 from gateway.upstreams import Upstreams
@@ -89,6 +90,7 @@ class Worker:
         self._settings, self._engine, self._catalogues, self._schedule = settings, engine, catalogues, schedule
         self._upstreams = Upstreams(keys.secrets, settings.attempt_seconds)
         self._reminders = Reminders(engine, catalogues)
+        self._following = Following(engine, catalogues, self._upstreams, timedelta(seconds=settings.follow_seconds))
         self._connections = asyncio.Semaphore(_CONNECTIONS)
         self._breaker = breaker or BreakerPolicy(failures=settings.breaker_failures)
         self._sending: set[asyncio.Task[None]] = set()
@@ -119,6 +121,7 @@ class Worker:
         helping: list[asyncio.Task[None]] = [
             asyncio.create_task(self._renew()),
             asyncio.create_task(listen(self._engine, self.wake)),
+            asyncio.create_task(self._following.run()),
         ]
         try:
             while not self._stopping.is_set():
@@ -287,9 +290,10 @@ class Worker:
                     claimed.report,
                     Event(claimed.event),
                     message.body,
-                    MEDIA_TYPE,
+                    message.media_type,
                     message.occurred_at,
                     lease.database_time(now),
+                    message.provenance,
                 )
                 is_sent = True
                 async with asyncio.timeout(self._settings.attempt_seconds + _GRACE), _within(lease):

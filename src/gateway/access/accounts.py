@@ -1,13 +1,18 @@
-"""Making API clients."""
+"""Making API clients, and saying whose reports they may relay."""
 
 from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from uuid_utils.compat import uuid7
 
 from gateway.access.scopes import Scope
 from gateway.access.secrets import new_secret, secret_hash
-from gateway.db.clients import add_client
+from gateway.db.clients import add_client, find_client
+from gateway.db.engine import driver
+from gateway.db.relays import trust_issuer
+from gateway.errors import NotFound, StateConflict, Text
 
 
 async def create_client(
@@ -26,3 +31,18 @@ async def create_client(
         },
     )
     return str(client), secret
+
+
+async def trust(engine: AsyncEngine, client: UUID, issuer: str, keys: list[dict[str, Any]]) -> int:
+    """Let a client bring reports by the receipts of an issuer; how many of its keys are known now.
+
+    Raises ``NotFound`` for no such client, ``StateConflict`` for one without the scope to relay.
+    """
+    async with engine.connect() as connection:
+        found = await find_client(connection, client)
+    if found is None:
+        raise NotFound(Text("Không có client này.", "There is no such client."))
+    if Scope.reports_relay not in found.scopes:
+        raise StateConflict(Text("Client không có quyền reports:relay.", "The client has no scope reports:relay."))
+    async with driver(engine) as connection:
+        return await trust_issuer(connection, client, issuer, keys)

@@ -96,25 +96,32 @@ async def _caller(request: Request, given: Given) -> Caller:
 AnyCaller = Annotated[Caller, Depends(_caller)]
 
 
-def holder(scope: Scope) -> Callable[[Request, Given], Awaitable[Caller]]:
-    """A dependency that gives the caller if it holds a scope, and refuses otherwise."""
+def holder(scope: Scope, *others: Scope) -> Callable[[Request, Given], Awaitable[Caller]]:
+    """A dependency that gives the caller if it holds a scope, or one of others, and refuses otherwise.
+
+    A route that takes others as well asks itself what those may do.
+    """
 
     async def check(request: Request, given: Given) -> Caller:
         caller = await _caller(request, given)
-        if scope not in caller.scopes:
+        if caller.scopes.isdisjoint({scope, *others}):
             raise Forbidden(
                 Text(f"Client không có quyền {scope}.", f"The client does not hold scope {scope}."),
                 extra={"scope": scope.value},
             )
         return caller
 
-    check.required_scope = scope  # type: ignore[attr-defined]  # read by the matrix of rights in the tests
+    # Read by the matrix of rights in the tests.
+    check.required_scope = " or ".join([scope, *others])  # type: ignore[attr-defined]
     return check
 
 
 Writer = Annotated[Caller, Depends(holder(Scope.reports_write))]
+Relayer = Annotated[Caller, Depends(holder(Scope.reports_write, Scope.reports_relay))]
 Reader = Annotated[Caller, Depends(holder(Scope.reports_read))]
-Reviewer = Annotated[Caller, Depends(holder(Scope.reports_review))]
+Lister = Annotated[Caller, Depends(holder(Scope.reports_read, Scope.reports_relay))]
+Reviewer = Annotated[Caller, Depends(holder(Scope.reports_review, Scope.reports_relay))]
 Puller = Annotated[Caller, Depends(holder(Scope.aggregates_read))]
+Follower = Annotated[Caller, Depends(holder(Scope.aggregates_read, Scope.reports_relay))]
 Editor = Annotated[Caller, Depends(holder(Scope.catalog_write))]
 Operator = Annotated[Caller, Depends(holder(Scope.operations))]

@@ -50,6 +50,7 @@ _DELIVERY: dict[str, Any] = {
     "attempts": 1,
     "finished_at": None,
     "outcome": "the upstream could not take it now: it answered 503",
+    "receipt": None,
 }
 _ATTEMPT: dict[str, Any] = {
     "number": 1,
@@ -111,6 +112,7 @@ class DeliveryShape(BaseModel):
     attempts: int
     finished_at: datetime | None = Field(description="Null while it is pending or being sent.")
     outcome: str | None = Field(description="What happened to it last, in words.")
+    receipt: str | None = Field(description="The upstream's own, verified; of kind `gateway`.")
 
 
 class AttemptShape(BaseModel):
@@ -217,6 +219,7 @@ def delivery_shown(kept: KeptDelivery, catalogue: Catalogue) -> dict[str, object
         "attempts": kept.attempts,
         "finished_at": None if is_open else kept.finished_at,
         "outcome": kept.outcome,
+        "receipt": kept.receipt,
     }
 
 

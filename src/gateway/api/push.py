@@ -8,11 +8,20 @@ from gateway.access.tokens import Caller
 from gateway.errors import GatewayError, Language, MalformedRequest, Place, Text
 from gateway.flow.prepare import Push
 from gateway.flow.receive import Reply
+from gateway.flow.relay import FirstReceipt
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def push_of(request: Request, caller: Caller, language: Language, body: bytes, media_type: str, route: str) -> Push:
+def push_of(
+    request: Request,
+    caller: Caller,
+    language: Language,
+    body: bytes,
+    media_type: str,
+    route: str,
+    first: FirstReceipt | None = None,
+) -> Push:
     """A body pushed by a request. Raises ``MalformedRequest`` for a wrong idempotency key."""
     keys = request.headers.getlist("idempotency-key")
     if len(keys) > 1 or (keys and _KEY.fullmatch(keys[0]) is None):
@@ -30,6 +39,7 @@ def push_of(request: Request, caller: Caller, language: Language, body: bytes, m
         route,
         request.scope.get("query_string", b"").decode("latin-1"),
         keys[0] if keys else None,
+        first=first,
     )
 
 

@@ -41,7 +41,7 @@ _EXAMPLES: dict[int, list[GatewayError]] = {
         )
     ],
     401: [errors.Unauthenticated()],
-    403: [errors.Forbidden(), errors.Classified()],
+    403: [errors.Forbidden(), errors.Classified(), errors.UntrustedReceipt()],
     404: [errors.NotFound()],
     406: [errors.NotAcceptable()],
     409: [

@@ -7,16 +7,29 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from gateway.access.scopes import Scope
 from gateway.access.tokens import Caller
 from gateway.api.batch import lines, receive_batch
 from gateway.api.body import media_type_of, pieces, read_body, read_document, takes
-from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue, Reader, Reviewer, Spoken, Today, Writer
+from gateway.api.deps import (
+    Gateway,
+    GatewayParts,
+    Lister,
+    NewestCatalogue,
+    Reader,
+    Relayer,
+    Reviewer,
+    Spoken,
+    Today,
+    Writer,
+)
 from gateway.api.differences import DifferenceShape
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
 from gateway.api.parameters import ExactAgency, OnlyForm, Under, form_key, require_period
 from gateway.api.push import answer_of, push_of
 from gateway.api.refusals import problems
+from gateway.api.relay import ENDED, RELAYED, ended_at, may_speak_for, relayed
 from gateway.api.shapes import (
     BATCH_BODY,
     BATCH_LINES,
@@ -40,13 +53,14 @@ from gateway.db.reading import (
     find_reports,
     find_revisions,
 )
+from gateway.db.relays import KeptRelay, find_relay
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.report import ReportKind, Status
 from gateway.errors import Forbidden, Language, NotFound, Text
 from gateway.flow.compare import compare
 from gateway.flow.consolidate import asked_for, lineage, lineage_shown
 from gateway.flow.receive import check
-from gateway.flow.review import end_report
+from gateway.flow.review import Ending, end_report
 from gateway.flow.show import decompress, ended, report_shown
 
 router = APIRouter(prefix="/v1/reports", tags=["reports"])
@@ -56,23 +70,25 @@ router = APIRouter(prefix="/v1/reports", tags=["reports"])
     "",
     status_code=201,
     response_model=ReportAnswer,
-    openapi_extra=PUSH_BODY,
+    openapi_extra=PUSH_BODY | {"parameters": [*PUSH_BODY["parameters"], *RELAYED]},
     responses={
         200: {"model": ReportAnswer, "description": "These bytes were kept before: that revision."},
         422: REJECTED,
         **problems(400, 401, 403, 404, 409, 413, 415, 500, 503),
     },
 )
-async def submit_report(request: Request, gateway: GatewayParts, caller: Writer, language: Spoken) -> Response:
+async def submit_report(request: Request, gateway: GatewayParts, caller: Relayer, language: Spoken) -> Response:
     """Submit a report, or a new revision of one (`corrects`).
 
     The answer is given after the report is safely stored. Send an `Idempotency-Key` and repeat the request
-    as often as needed: it is stored once, and the same answer comes back byte for byte.
+    as often as needed: it is stored once, and the same answer comes back byte for byte. Another gateway, with scope
+    `reports:relay`, says by `Report-*` that it took the report first: it keeps its id, and is as late as it was there.
     """
+    first = await relayed(request, gateway, caller)
     media_type = media_type_of(request, "application/json")
     settings = gateway.settings
     body = await read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
-    push = push_of(request, caller, language, body, media_type, "POST /v1/reports")
+    push = push_of(request, caller, language, body, media_type, "POST /v1/reports", first)
     return answer_of(await gateway.intake.receive(push))
 
 
@@ -122,11 +138,19 @@ async def whole_report(
     head = kept.head
     async with driver(gateway.engine) as connection:
         shown = await report_shown(connection, kept, catalogue, language)
+        relay = await find_relay(connection, head.id)
         found = None
         if head.kind is ReportKind.consolidation and head.status is not Status.rejected:
             asked = asked_for(catalogue, head.form, head.agency, head.period)
             found = await lineage(connection, catalogue, asked, head.id)
-        return shown | {"consolidation": None if found is None else lineage_shown(found, catalogue)}
+        return shown | {
+            "consolidation": None if found is None else lineage_shown(found, catalogue),
+            "relayed": None if relay is None else relay_shown(relay),
+        }
+
+
+def relay_shown(relay: KeptRelay) -> dict[str, object]:
+    return {"issuer": relay.issuer, "received_at": relay.received_at, "receipt": relay.receipt}
 
 
 async def _find(gateway: Gateway, catalogue: Catalogue, caller: Caller, report: UUID, today: Today) -> KeptReport:
@@ -142,7 +166,7 @@ async def _find(gateway: Gateway, catalogue: Catalogue, caller: Caller, report: 
 async def list_reports(
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
-    caller: Reader,
+    caller: Lister,
     language: Spoken,
     today: Today,
     limit: Limit,
@@ -221,7 +245,8 @@ async def read_history(
             "reason": each.reason,
             "ended": ended(events[each.head.id]),
             "events": [
-                {"event": event.event, "at": event.at, "reason": event.reason} for event in events[each.head.id]
+                {"event": event.event, "at": event.at, "reason": event.reason, "connector": event.connector}
+                for event in events[each.head.id]
             ],
         }
         for each in revisions
@@ -283,15 +308,17 @@ async def return_report(
     """Return a report to its sender, with a reason: it stops counting until it is corrected."""
     given = await read_document(request, Reason)
     kept = await _find(gateway, catalogue, caller, report, today)
-    if kept.head.agency == caller.agency:
+    relay = await may_speak_for(gateway, caller, Scope.reports_review, report)
+    if relay is None and kept.head.agency == caller.agency:
         raise Forbidden(Text("Chỉ cấp trên mới được trả lại báo cáo.", "Only a level above may return a report."))
-    return await _end(gateway, catalogue, caller, kept, Status.returned, given.reason, language)
+    ending = Ending(Status.returned, caller.client, given.reason)
+    return await _end(gateway, catalogue, kept, ending, language)
 
 
 @router.post(
     "/{report}/withdraw",
     response_model=FullReport,
-    openapi_extra=takes(Reason),
+    openapi_extra=takes(Reason) | {"parameters": ENDED},
     responses=problems(400, 401, 403, 404, 409, 413, 415),
 )
 async def withdraw_report(
@@ -299,24 +326,21 @@ async def withdraw_report(
     request: Request,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
-    caller: Writer,
+    caller: Relayer,
     language: Spoken,
     today: Today,
 ) -> Response:
     """Withdraw a report, with a reason: it stops counting; a new one needs no `corrects`."""
     given = await read_document(request, Reason)
     kept = await _find(gateway, catalogue, caller, report, today)
-    return await _end(gateway, catalogue, caller, kept, Status.withdrawn, given.reason, language)
+    await may_speak_for(gateway, caller, Scope.reports_write, report)
+    at = ended_at(request, caller)
+    ending = Ending(Status.withdrawn, caller.client, given.reason, at=at)
+    return await _end(gateway, catalogue, kept, ending, language)
 
 
 async def _end(
-    gateway: Gateway,
-    catalogue: Catalogue,
-    caller: Caller,
-    kept: KeptReport,
-    status: Status,
-    reason: str,
-    language: Language,
+    gateway: Gateway, catalogue: Catalogue, kept: KeptReport, ending: Ending, language: Language
 ) -> Response:
-    changed = await end_report(gateway.engine, catalogue, kept.head.id, status, caller.client, reason)
+    changed = await end_report(gateway.engine, catalogue, kept.head.id, ending)
     return Json(await whole_report(gateway, catalogue, changed, language))

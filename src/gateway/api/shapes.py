@@ -149,10 +149,19 @@ class LineageShape(BaseModel):
     parts: list[Part]
 
 
+class RelayShape(BaseModel):
+    """The gateway that took a report first, and its receipt."""
+
+    issuer: str
+    received_at: datetime
+    receipt: str
+
+
 class FullReport(ReportAnswer):
     """A report with its rows."""
 
     consolidation: LineageShape | None = Field(None, description="Of a consolidation that was made here.")
+    relayed: RelayShape | None = Field(None, description="Of a report that came by way of another gateway.")
     nil: Nil | None
     reason: str | None
     explanations: list[dict[str, Any]]
@@ -167,12 +176,18 @@ class ReportPage(BaseModel):
     next: str | None
 
 
+class Happened(Ended):
+    """Something that happened to a report."""
+
+    connector: str | None = Field(description="The upstream that told of it, where it happened there.")
+
+
 class Revision(ReportAnswer):
     """One revision in a report's history."""
 
     reason: str | None
     ended: Ended | None
-    events: list[Ended]
+    events: list[Happened]
 
 
 class History(BaseModel):

@@ -1,14 +1,14 @@
 """What every connector is given and what it gives back, whatever it speaks to its upstream."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
 from pydantic import ValidationError
 
-from gateway.domain.delivery import Event, Outcome
+from gateway.domain.delivery import Event, Outcome, Provenance
 from gateway.domain.document import Document, faults
 from gateway.errors import Place
 
@@ -35,7 +35,8 @@ class ConnectorSettings:
 class Dispatch:
     """One attempt at one delivery: `body` tells of the event, `attempted_at` is the time it is signed with.
 
-    `report` is None where the event is of an obligation. `occurred_at` is the same in every attempt.
+    `report` is None where the event is of an obligation. `occurred_at` is the same in every attempt. Kinds that relay
+    are given the bytes that were pushed, with their `provenance`, and of other events the reason.
     """
 
     delivery: UUID
@@ -45,6 +46,37 @@ class Dispatch:
     media_type: str
     occurred_at: datetime
     attempted_at: datetime
+    provenance: Provenance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A report that an upstream returned, and why."""
+
+    report: UUID
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returns:
+    """Returned reports in order, where to go on after them, and whether there may be more at once."""
+
+    items: Sequence[Returned]
+    cursor: str
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A report that an upstream holds: its id, the SHA-256 of the bytes that were pushed, and what became of it."""
+
+    report: UUID
+    sha256: str
+    status: str
+
+
+class UpstreamSilent(Exception):
+    """An upstream that was asked something gave no answer that can be used; the message says why."""
 
 
 class Connector(Protocol):
@@ -56,6 +88,24 @@ class Connector(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections kept open."""
+        ...
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A connector of a kind whose upstream tells what it returned."""
+
+    async def returns(self, cursor: str | None) -> Returns:
+        """What it returned after a cursor; None is from the start. Raises `UpstreamSilent`."""
+        ...
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """A connector of a kind whose upstream tells what it holds."""
+
+    def holdings(self, form: str | None, period: str | None) -> AsyncIterator[Held]:
+        """The reports it holds, of one form and period or of all. Raises `UpstreamSilent`."""
         ...
 
 

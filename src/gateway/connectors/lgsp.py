@@ -4,18 +4,15 @@ A local service platform (LGSP) stands between the gateway and the upstream, mos
 beside its services. The client authenticates there by HTTP Basic (RFC 6749, 2.3.1 and 4.4).
 """
 
-import base64
-from datetime import UTC, datetime
-from urllib.parse import quote_plus, urlencode
-
 from pydantic import Field
 
-from gateway.connectors.connector import ConnectorSettings, Dispatch, InvalidConnectorSettings, options_of
+from gateway.connectors.connector import ConnectorSettings, Dispatch, options_of
+from gateway.connectors.credentials import ClientCredentials
 from gateway.connectors.http_json import report_headers
 from gateway.connectors.outcome import reminder_refused
 from gateway.connectors.post import SignedPost
-from gateway.connectors.session import Granted, Session, granted_by, seconds_of
-from gateway.connectors.transport import NoReply, Reply, Request, check_option_url
+from gateway.connectors.session import Session
+from gateway.connectors.transport import NoReply, Reply, check_option_url
 from gateway.domain.delivery import Outcome
 from gateway.domain.document import Document
 
@@ -37,11 +34,8 @@ class Lgsp:
         check_option_url(self._options.token_url, "token_url")
         takes = ("client_id", "client_secret", "signing_secret")
         self._post = SignedPost(settings, takes, other_url=self._options.token_url)
-        identity, secret = (self._post.credentials.get(name) for name in ("client_id", "client_secret"))
-        if not identity or not secret:
-            raise InvalidConnectorSettings("client_id and client_secret are needed to ask for tokens")
-        self._basic = base64.b64encode(f"{quote_plus(identity)}:{quote_plus(secret)}".encode()).decode("ascii")
-        self._session = Session(self._ask)
+        self._credentials = ClientCredentials(self._post, self._options.token_url, self._options.scope)
+        self._session = Session(self._credentials.ask)
 
     async def send(self, dispatch: Dispatch) -> Outcome:
         """Make one attempt: once more with another token, within its time, if the first was not taken any more."""
@@ -54,7 +48,7 @@ class Lgsp:
             return await self._post.post(dispatch, dispatch.body, authorized, until=until)
 
         def judged(answer: Reply | NoReply, token: str) -> Outcome:
-            return self._post.judged(answer, dispatch.attempted_at, [token, self._basic])
+            return self._post.judged(answer, dispatch.attempted_at, [token, self._credentials.basic])
 
         return await self._session.send(post, judged, until)
 
@@ -62,14 +56,3 @@ class Lgsp:
         """Close the connections kept open."""
         await self._session.aclose()
         await self._post.aclose()
-
-    async def _ask(self) -> Granted | Outcome:
-        scope = {} if self._options.scope is None else {"scope": self._options.scope}
-        request = Request(
-            self._options.token_url,
-            {"Authorization": f"Basic {self._basic}", "Content-Type": "application/x-www-form-urlencoded"},
-            urlencode({"grant_type": "client_credentials", **scope}).encode("ascii"),
-        )
-        answer = await self._post.exchange(request, until=self._post.ends())
-        judged = self._post.judged(answer, datetime.now(UTC), [self._basic])
-        return granted_by(answer, judged, "/access_token", lambda body: seconds_of(body.get("expires_in")))

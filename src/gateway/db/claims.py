@@ -64,7 +64,10 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class NewAttempt:
-    """How an attempt ended, and what becomes of its delivery; ``due_at`` only where it is tried again."""
+    """How an attempt ended, and what becomes of its delivery; ``due_at`` only where it is tried again.
+
+    ``receipt`` is the upstream's own.
+    """
 
     started_at: datetime
     finished_at: datetime
@@ -74,6 +77,7 @@ class NewAttempt:
     reply: str | None
     state: str
     due_at: datetime | None
+    receipt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +312,7 @@ _RECORD = """
 WITH ended AS (
     UPDATE deliveries
        SET state = $3, claim = NULL, due_at = coalesce($4, due_at), outcome = $5, losses = 0,
-           finished_at = CASE WHEN $3 = 'pending' THEN finished_at ELSE now() END
+           receipt = coalesce($11, receipt), finished_at = CASE WHEN $3 = 'pending' THEN finished_at ELSE now() END
      WHERE id = $1 AND claim = $2 RETURNING id, connector_id, attempts
 ), made AS (
     INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, status, reason, reply)
@@ -340,6 +344,7 @@ async def record_attempt(connection: Any, claimed: Claimed, attempt: NewAttempt)
         attempt.outcome,
         attempt.status,
         attempt.reply,
+        attempt.receipt,
     )
     return Recorded(is_troubled is not None, bool(is_troubled))
 

@@ -49,6 +49,8 @@ deliveries = sa.Table(
     # The last end, kept when a person takes the delivery up again: the retry schedule starts anew after it.
     sa.Column("finished_at", Instant),
     sa.Column("outcome", sa.Text),
+    # The upstream's own receipt, of the kinds that give one.
+    sa.Column("receipt", sa.Text),
     sa.CheckConstraint(
         "state in ('pending', 'sending', 'delivered', 'refused', 'exhausted', 'cancelled')", name="state"
     ),
@@ -128,6 +130,7 @@ class KeptDelivery:
     attempts: int
     finished_at: datetime | None
     outcome: str | None
+    receipt: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ class WantedDeliveries:
 _DELIVERY = """
 SELECT d.id, d.connector_id, c.name AS connector, c.under, c.removed_at IS NOT NULL AS is_removed, d.report_id,
        d.event, d.agency_id, d.form_id, d.period, d.kind, d.owed_by, d.state, d.made_at, d.due_at, d.attempts,
-       d.finished_at, d.outcome
+       d.finished_at, d.outcome, d.receipt
   FROM deliveries d JOIN connectors c ON c.id = d.connector_id
 """
 

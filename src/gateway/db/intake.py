@@ -16,10 +16,14 @@ import msgspec
 
 from gateway.db.base import Overtaken
 from gateway.db.related import KnownReport, LookUp, arguments, decoded, found_reports
+from gateway.db.relays import KeptRelay
 
 
 class KeyQuery(msgspec.Struct, frozen=True):
-    """What must be known about one push, besides the reports that its rules look at."""
+    """What must be known about one push, besides the reports that its rules look at.
+
+    ``report`` is the id that it brings along, if it comes by way of another gateway.
+    """
 
     agency: int
     form: int
@@ -28,10 +32,11 @@ class KeyQuery(msgspec.Struct, frozen=True):
     client: UUID
     route: str
     key: str | None
+    report: UUID | None = None
 
 
 class KnownRevision(msgspec.Struct, frozen=True):
-    """A kept revision of a push's key (``n``: which push)."""
+    """A kept revision of a push's key (``n``: which push). ``relayed``: its number where it was taken first."""
 
     n: int
     id: UUID
@@ -40,6 +45,7 @@ class KnownRevision(msgspec.Struct, frozen=True):
     late: bool | None
     sha256: str
     returned_at: datetime | None
+    relayed: int | None
 
 
 class KnownKey(msgspec.Struct, frozen=True):
@@ -51,21 +57,25 @@ class KnownKey(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What was known when the pushes were judged, and when that was by the database's clock."""
+    """What was known when the pushes were judged, and when that was by the database's clock.
+
+    ``reports`` are those ids of the pushes that reports have already, of whichever key.
+    """
 
     at: datetime
     catalogue: int
     revisions: list[KnownRevision]
     related: list[KnownReport]
     keys: list[KnownKey]
+    reports: frozenset[UUID]
 
 
 # OFFSET 0 keeps each look-up a walk through its index for one push at a time: a plan made while the tables were
 # empty, and kept by the connection, would otherwise read them whole for ever after.
 _STANDING = f"""
 WITH asked AS (
-    SELECT * FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[])
-        WITH ORDINALITY AS a(agency_id, form_id, kind, period, client_id, route, key, n)
+    SELECT * FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::uuid[])
+        WITH ORDINALITY AS a(agency_id, form_id, kind, period, client_id, route, key, report_id, n)
 )
 SELECT
     clock_timestamp() AS at,
@@ -74,15 +84,18 @@ SELECT
         SELECT json_build_object('n', a.n, 'id', h.id, 'revision', h.revision, 'status', h.status,
                                  'late', h.late, 'sha256', encode(h.sha256, 'hex'), 'returned_at',
                                  (SELECT max(at) FROM report_events e
-                                   WHERE e.report_id = h.id AND e.event = 'returned')) AS found
+                                   WHERE e.report_id = h.id AND e.event = 'returned'),
+                                 'relayed', (SELECT l.revision FROM relays l WHERE l.report_id = h.id)) AS found
           FROM reports h
          WHERE h.agency_id = a.agency_id AND h.form_id = a.form_id AND h.kind = a.kind AND h.period = a.period
            AND h.revision IS NOT NULL OFFSET 0) r) AS revisions,
-    {found_reports(8)} AS related,
+    {found_reports(9)} AS related,
     (SELECT coalesce(json_agg(k.found), '[]')::text FROM asked a CROSS JOIN LATERAL (
         SELECT json_build_object('n', a.n, 'fingerprint', encode(i.fingerprint, 'hex')) AS found
           FROM idempotency_keys i
-         WHERE i.client_id = a.client_id AND i.route = a.route AND i.key = a.key OFFSET 0) k) AS keys
+         WHERE i.client_id = a.client_id AND i.route = a.route AND i.key = a.key OFFSET 0) k) AS keys,
+    (SELECT array_agg(r.id) FROM asked a CROSS JOIN LATERAL (
+        SELECT h.id FROM reports h WHERE h.id = a.report_id OFFSET 0) r) AS reports
 """  # noqa: S608 - fixed words
 
 
@@ -97,6 +110,7 @@ async def read_standing(connection: Any, queries: Sequence[KeyQuery], look_ups: 
         [each.client for each in queries],
         [each.route for each in queries],
         [each.key for each in queries],
+        [each.report for each in queries],
         *arguments(look_ups),
     )
     return Standing(
@@ -105,6 +119,7 @@ async def read_standing(connection: Any, queries: Sequence[KeyQuery], look_ups: 
         msgspec.json.decode(row["revisions"], type=list[KnownRevision]),
         decoded(row["related"]),
         msgspec.json.decode(row["keys"], type=list[KnownKey]),
+        frozenset(row["reports"] or ()),
     )
 
 
@@ -148,6 +163,7 @@ class NewReport:
     figures: str | None
     texts: str | None
     parts: Sequence[UUID] = ()
+    relay: KeptRelay | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +237,9 @@ WITH ended AS (
              $35::text[], $36::text[])
 ), lineage AS (
     INSERT INTO consolidation_parts (report_id, part_id) SELECT * FROM unnest($46::uuid[], $47::uuid[])
+), relayed AS (
+    INSERT INTO relays (report_id, issuer, received_at, revision, receipt, client_id)
+    SELECT * FROM unnest($48::uuid[], $49::text[], $50::timestamptz[], $51::int[], $52::text[], $53::uuid[])
 ), answers AS (
     INSERT INTO idempotency_keys (client_id, route, key, fingerprint, status, location, media_type, body)
     SELECT * FROM unnest($37::uuid[], $38::text[], $39::text[], $40::bytea[], $41::smallint[], $42::text[],
@@ -291,6 +310,7 @@ async def store(
         [each.counted for each in reports],
         [each.id for each in reports for _ in each.parts],
         [part for each in reports for part in each.parts],
+        *_relayed([(each.id, each.relay) for each in reports if each.relay is not None]),
     ]
     try:
         await connection.fetchrow(_STORE, *arguments)
@@ -302,3 +322,14 @@ async def store(
         if error.sqlstate != "GW001":
             raise
         raise Overtaken(str(error)) from error
+
+
+def _relayed(found: Sequence[tuple[UUID, KeptRelay]]) -> list[list[object]]:
+    return [
+        [report for report, _ in found],
+        [relay.issuer for _, relay in found],
+        [relay.received_at for _, relay in found],
+        [relay.revision for _, relay in found],
+        [relay.receipt for _, relay in found],
+        [relay.client_id for _, relay in found],
+    ]

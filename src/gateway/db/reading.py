@@ -10,13 +10,14 @@ import msgspec
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.report import Finding, Head, ReportKind, Status
 
-_HEAD = """
-SELECT id, status, form_id, form_version, agency_id, period, kind, revision, corrects, received_at, late,
+HEAD_COLUMNS = """
+       id, status, form_id, form_version, agency_id, period, kind, revision, corrects, received_at, late,
        encode(sha256, 'hex') AS sha256, findings::text AS findings, receipt, reason, nil,
        explanations::text AS explanations,
        extract(year FROM period_end)::smallint AS year
-  FROM reports
 """
+"""What ``kept_report`` reads of the table ``reports``."""
+_HEAD = f"SELECT {HEAD_COLUMNS} FROM reports "  # noqa: S608 - fixed words
 
 _findings = msgspec.json.Decoder(list[Finding])
 
@@ -61,9 +62,11 @@ class KeptEvent:
     at: Any
     reason: str | None
     replaces: UUID | None
+    connector: str | None
 
 
-def _kept(row: Any, catalogue: Catalogue) -> KeptReport:
+def kept_report(row: Any, catalogue: Catalogue) -> KeptReport:
+    """A report from the columns of its head."""
     head = Head(
         id=row["id"],
         status=Status(row["status"]),
@@ -87,12 +90,12 @@ def _kept(row: Any, catalogue: Catalogue) -> KeptReport:
 async def find_report(connection: Any, report: UUID, catalogue: Catalogue) -> KeptReport | None:
     """A report by its id, whoever sent it."""
     row = await connection.fetchrow(_HEAD + "WHERE id = $1", report)
-    return None if row is None else _kept(row, catalogue)
+    return None if row is None else kept_report(row, catalogue)
 
 
 async def find_head(connection: Any, report: UUID, catalogue: Catalogue) -> Head:
     """The head of a report that is known to exist."""
-    return _kept(await connection.fetchrow(_HEAD + "WHERE id = $1", report), catalogue).head
+    return kept_report(await connection.fetchrow(_HEAD + "WHERE id = $1", report), catalogue).head
 
 
 async def find_rows(connection: Any, kept: KeptReport) -> list[KeptRow]:
@@ -129,19 +132,22 @@ async def find_revisions(connection: Any, kept: KeptReport, catalogue: Catalogue
         head.kind.value,
         head.period,
     )
-    return [_kept(row, catalogue) for row in rows]
+    return [kept_report(row, catalogue) for row in rows]
 
 
 async def find_events(connection: Any, reports: Sequence[UUID]) -> dict[UUID, list[KeptEvent]]:
     """What happened to each of some reports, oldest first."""
     rows = await connection.fetch(
-        "SELECT report_id, event, at, reason, replaces FROM report_events"
+        "SELECT report_id, event, at, reason, replaces,"
+        " (SELECT name FROM connectors c WHERE c.id = connector_id) AS connector FROM report_events"
         " WHERE report_id = ANY ($1::uuid[]) ORDER BY seq",
         list(reports),
     )
     found: dict[UUID, list[KeptEvent]] = {report: [] for report in reports}
     for row in rows:
-        found[row["report_id"]].append(KeptEvent(row["event"], row["at"], row["reason"], row["replaces"]))
+        found[row["report_id"]].append(
+            KeptEvent(row["event"], row["at"], row["reason"], row["replaces"], row["connector"])
+        )
     return found
 
 
@@ -184,4 +190,4 @@ async def find_reports(connection: Any, wanted: Wanted, catalogue: Catalogue) ->
         wanted.before,
         wanted.limit,
     )
-    return [_kept(row, catalogue) for row in rows]
+    return [kept_report(row, catalogue) for row in rows]

@@ -96,6 +96,8 @@ report_events = sa.Table(
     sa.Column("client_id", sa.Uuid, nullable=False),
     sa.Column("reason", sa.Text),
     sa.Column("replaces", sa.Uuid),
+    # The upstream that told of it, where it happened there.
+    sa.Column("connector_id", sa.Integer),
     sa.CheckConstraint("event in ('accepted', 'corrected', 'returned', 'withdrawn')", name="event"),
     sa.Index(None, "report_id"),
 )

@@ -56,13 +56,25 @@ class OutcomeClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one attempt: `reason` in words for a person, `reply` the start of the answer; no secrets."""
+    """The end of one attempt: `reason` in words for a person, `reply` the start of the answer; no secrets.
+
+    `receipt` is the upstream's own, verified, of the kinds that give one.
+    """
 
     kind: OutcomeClass
     reason: str
     status: int | None = None
     reply: str | None = None
     retry_after: timedelta | None = None
+    receipt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """When a report was received first, by whichever gateway, and the receipt that says so."""
+
+    received_at: datetime
+    receipt: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,32 @@ def _segment(part: bytes) -> bytes:
     return base64.urlsafe_b64encode(part).rstrip(b"=")
 
 
+def key_set(document: Any) -> KeySet:
+    """The public keys of a JSON Web Key Set (RFC 7517), each with its id.
+
+    Raises ``ValueError`` for anything else, a private key above all.
+    """
+    try:
+        members = document["keys"]
+        if any("d" in member or not member["kid"] for member in members):
+            raise ValueError("a key is private, or has no id")
+        return KeySet.import_key_set({"keys": members})
+    except (JoseError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError("not a JSON Web Key Set of public keys") from error
+
+
+def issuer_of(receipt: str) -> str:
+    """Who a receipt says that it is from, which nothing has proved yet. Raises ``InvalidReceipt``."""
+    try:
+        claims = decode(base64.urlsafe_b64decode(receipt.split(".")[1] + "=="))
+        issuer = claims["iss"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise InvalidReceipt("not a compact JWS with an issuer") from error
+    if not isinstance(issuer, str):
+        raise InvalidReceipt("its issuer is not a string")
+    return issuer
+
+
 def verify_receipt(receipt: str, keys: KeySet) -> dict[str, Any]:
     """The claims of a receipt; raises ``InvalidReceipt`` unless one of the keys signed it."""
     try:

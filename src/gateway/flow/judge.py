@@ -26,6 +26,7 @@ from gateway.errors import (
     Language,
     PeriodLocked,
     RevisionConflict,
+    StateConflict,
     Text,
 )
 from gateway.flow.cells import exact_cells
@@ -37,7 +38,10 @@ from gateway.flow.validate import Verdict, validate
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A kept revision of a report; ``returned_at`` where it has been returned."""
+    """A kept revision of a report; ``returned_at`` where it has been returned.
+
+    ``relayed`` is its number at the gateway that took it first, if it came by way of another one.
+    """
 
     id: UUID
     number: int
@@ -45,6 +49,7 @@ class Revision:
     late: bool | None
     sha256: bytes
     returned_at: datetime | None = None
+    relayed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,10 @@ Sign: TypeAlias = Callable[[Mapping[str, object], datetime], str]
 
 @dataclass(slots=True)
 class Knowledge:
-    """What pushes are judged by: the state in storage, and on top of it what was decided since."""
+    """What pushes are judged by: the state in storage, and on top of it what was decided since.
+
+    ``ids`` are those that pushes bring along and reports have already.
+    """
 
     catalogue: Catalogue
     at: datetime
@@ -100,6 +108,7 @@ class Knowledge:
     keys: dict[tuple[UUID, str, str], bytes] = field(default_factory=dict)
     answers: dict[tuple[UUID, str, str], Answer] = field(default_factory=dict)
     heads: dict[UUID, Head] = field(default_factory=dict)
+    ids: set[UUID] = field(default_factory=set)
     _codes: dict[tuple[str, int, date], Mapping[str, frozenset[str]]] = field(default_factory=dict)
 
     def codes(self, form: Form, day: date) -> Mapping[str, frozenset[str]]:
@@ -127,14 +136,32 @@ def judge(prepared: Prepared, knowledge: Knowledge, render: Render, sign: Sign) 
             answer = knowledge.answers.get(name)
             return Replay(push) if answer is None else _replayed(answer)
     revisions = knowledge.revisions.get(prepared.key, [])
+    if push.first is not None and push.first.report in knowledge.ids:
+        return _came_before(prepared, push.first.report, revisions, knowledge, render)
     current = next((each for each in revisions if each.status in CURRENT), None)
     for revision in revisions if current is not None else ():  # after a withdrawal the same bytes are a new report
         if revision.sha256 == prepared.sha256 and revision.status is not Status.withdrawn:
-            head = knowledge.heads.get(revision.id)
-            return Known(revision.id, push.language) if head is None else render(head, 200, push.language)
+            return _known(revision, push, knowledge, render)
     last = max(revisions, key=lambda each: each.number, default=None)
-    conflict = _locked(prepared, revisions, knowledge.at) or _conflict(prepared.submission.corrects, current, last)
+    conflict = _locked(prepared, revisions, knowledge.at) or _conflict(prepared, current, last)
     return conflict or _decide(prepared, knowledge, current, last, render, sign)
+
+
+def _known(revision: Revision, push: Push, knowledge: Knowledge, render: Render) -> Known | Answer:
+    head = knowledge.heads.get(revision.id)
+    return Known(revision.id, push.language) if head is None else render(head, 200, push.language)
+
+
+def _came_before(
+    prepared: Prepared, report: UUID, revisions: Sequence[Revision], knowledge: Knowledge, render: Render
+) -> Decision:
+    """What a relayed report is answered whose id is known here: the same bytes are a repeat, whatever became of it."""
+    known = next((each for each in revisions if each.id == report), None)
+    if known is not None and known.sha256 == prepared.sha256:
+        return _known(known, prepared.push, knowledge, render)
+    return StateConflict(
+        Text("Mã báo cáo đã thuộc về một báo cáo khác.", "Another report has this id."), extra={"state": "taken"}
+    )
 
 
 def _replayed(answer: Answer) -> Answer:
@@ -150,7 +177,7 @@ def _locked(prepared: Prepared, revisions: Sequence[Revision], at: datetime) -> 
     if obligation is None or prepared.push.is_made_here:
         return None
     returned = max((each.returned_at for each in revisions if each.returned_at is not None), default=None)
-    return locked(obligation, civil_date(at), day_of(returned))
+    return locked(obligation, civil_date(prepared.taken_at(at)), day_of(returned))
 
 
 def locked(obligation: Obligation, day: date, returned_on: date | None) -> PeriodLocked | None:
@@ -177,7 +204,10 @@ def locked(obligation: Obligation, day: date, returned_on: date | None) -> Perio
     )
 
 
-def _conflict(corrects: UUID | None, current: Revision | None, last: Revision | None) -> GatewayError | None:
+def _conflict(prepared: Prepared, current: Revision | None, last: Revision | None) -> GatewayError | None:
+    corrects, first = prepared.submission.corrects, prepared.push.first
+    if first is not None and (current is None or (current.relayed is not None and current.relayed < first.revision)):
+        return None  # it corrects what was current where it was taken first; a revision between may have been refused
     if current is not None and corrects != current.id:
         return RevisionConflict(
             Text(
@@ -203,9 +233,10 @@ def _decide(
     sign: Sign,
 ) -> Stored:
     verdict = verdict_on(prepared, knowledge)
-    late = current.late if current is not None else is_late(knowledge.at, prepared.deadline)
+    late = current.late if current is not None else is_late(prepared.taken_at(knowledge.at), prepared.deadline)
     revision = None if verdict.refused else (last.number if last else 0) + 1
-    head = _head(prepared, verdict, revision, None if verdict.refused else late, knowledge.at, sign)
+    corrects = prepared.submission.corrects if current is None else current.id
+    head = _head(prepared, verdict, revision, None if verdict.refused else late, corrects, knowledge.at, sign)
     answer = render(head, 422 if verdict.refused else 201, prepared.push.language)
     ends = current.id if current is not None and not verdict.refused else None
     stored = Stored(prepared, head, verdict.rows, ends, answer)
@@ -230,10 +261,17 @@ def verdict_on(prepared: Prepared, knowledge: Knowledge) -> Verdict:
 
 
 def _head(
-    prepared: Prepared, verdict: Verdict, revision: int | None, late: bool | None, at: datetime, sign: Sign
+    prepared: Prepared,
+    verdict: Verdict,
+    revision: int | None,
+    late: bool | None,
+    corrects: UUID | None,
+    at: datetime,
+    sign: Sign,
 ) -> Head:
+    first = prepared.push.first
     identity = {
-        "report": str(uuid7()),
+        "report": str(uuid7() if first is None or revision is None else first.report),
         "sha256": prepared.sha256.hex(),
         "agency": prepared.agency,
         "form": prepared.form.code,
@@ -251,7 +289,7 @@ def _head(
         period=prepared.period.code,
         kind=prepared.submission.kind,
         revision=revision,
-        corrects=prepared.submission.corrects,
+        corrects=corrects,
         received_at=at,
         late=late,
         sha256=prepared.sha256.hex(),
@@ -273,7 +311,16 @@ def _remember(stored: Stored, knowledge: Knowledge) -> None:
         replace(each, status=Status.superseded) if each.id == stored.ends else each
         for each in knowledge.revisions.get(key, [])
     ]
-    new = Revision(head.id, head.revision, head.status, head.late, prepared.sha256)
+    first = push.first
+    new = Revision(
+        head.id,
+        head.revision,
+        head.status,
+        head.late,
+        prepared.sha256,
+        relayed=None if first is None else first.revision,
+    )
+    knowledge.ids.add(head.id)
     knowledge.revisions[key] = [*kept, new]
     knowledge.heads[head.id] = head
     read = partial(_exact_rows, prepared.form, stored.rows)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from gateway.domain.report import ReportKind, Submission
 from gateway.errors import ContentTooLarge, Forbidden, Language, NotFound, Text
 from gateway.flow.read import read_submission
 from gateway.flow.related import Series, Wanted, wanted
+from gateway.flow.relay import FirstReceipt, require_same
 
 MAX_WORK = 20_000_000
 """Rows times the length of the rules that one report may ask for: a few seconds of judging."""
@@ -26,6 +27,7 @@ class Push:
     """One body as it came, and in whose name. ``agency`` is the root of the sender's subtree.
 
     ``parts`` are the reports that a consolidation was made from here; None for whatever came from outside.
+    ``first`` is the receipt of the gateway that took it first, if it comes by way of that one.
     """
 
     body: bytes
@@ -37,6 +39,7 @@ class Push:
     query: str = ""
     key: str | None = None
     parts: tuple[UUID, ...] | None = None
+    first: FirstReceipt | None = None
 
     @property
     def is_made_here(self) -> bool:
@@ -75,6 +78,11 @@ class Prepared:
     within: Sequence[Period]
     sha256: bytes
 
+    def taken_at(self, at: datetime) -> datetime:
+        """When the report counts as received: when it was taken first, or now."""
+        first = self.push.first
+        return at if first is None else min(first.received_at, at)
+
     @property
     def key(self) -> ReportKey:
         return ReportKey(self.agency, self.form.code, self.period.code, self.submission.kind)
@@ -107,6 +115,10 @@ def prepare(push: Push, catalogue: Catalogue, today: date) -> Prepared:
                 f"The report has too many rows for the rules of its form (at most {MAX_WORK // form.weight}).",
             )
         )
+    digest = hashlib.sha256(push.body)
+    if push.first is not None:
+        key = {"agency": agency, "form": form.code, "period": period.code, "kind": submission.kind.value}
+        require_same(push.first, sha256=digest.hexdigest(), **key)
     return Prepared(
         push,
         submission,
@@ -117,7 +129,7 @@ def prepare(push: Push, catalogue: Catalogue, today: date) -> Prepared:
         is_regulated,
         obligation.deadline if obligation else unregulated,
         obligations.within(form.code, agency, submission.kind, period) if form.uses_within else (),
-        hashlib.sha256(push.body).digest(),
+        digest.digest(),
     )
 
 

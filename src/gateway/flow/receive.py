@@ -201,6 +201,7 @@ def _query(prepared: Prepared, catalogue: Catalogue) -> KeyQuery:
         prepared.push.client,
         prepared.push.route,
         prepared.push.key,
+        None if prepared.push.first is None else prepared.push.first.report,
     )
 
 
@@ -215,14 +216,14 @@ async def _known(connection: Any, catalogue: Catalogue, prepared: Sequence[Prepa
 
 
 def _knowledge(catalogue: Catalogue, standing: Standing, prepared: Sequence[Prepared]) -> Knowledge:
-    knowledge = Knowledge(catalogue, standing.at)
+    knowledge = Knowledge(catalogue, standing.at, ids=set(standing.reports))
     for kept in standing.revisions:
         key = prepared[kept.n - 1].key
         known = knowledge.revisions.setdefault(key, [])
         if all(each.id != kept.id for each in known):
             digest = bytes.fromhex(kept.sha256)
             status = Status(kept.status)
-            known.append(Revision(kept.id, kept.revision, status, kept.late, digest, kept.returned_at))
+            known.append(Revision(kept.id, kept.revision, status, kept.late, digest, kept.returned_at, kept.relayed))
     for used in standing.keys:
         push_of = prepared[used.n - 1].push
         name_of = (push_of.client, push_of.route, push_of.key or "")
@@ -232,7 +233,7 @@ def _knowledge(catalogue: Catalogue, standing: Standing, prepared: Sequence[Prep
 
 def _report(stored: Stored, catalogue: Catalogue) -> NewReport:
     prepared, head = stored.prepared, stored.head
-    submission, form = prepared.submission, prepared.form
+    submission, form, first = prepared.submission, prepared.form, prepared.push.first
     rows = [] if head.revision is None else stored.rows
     return NewReport(
         id=head.id,
@@ -247,7 +248,7 @@ def _report(stored: Stored, catalogue: Catalogue) -> NewReport:
         status=head.status.value,
         counted=_is_counted(prepared, catalogue),
         nil=submission.nil.value if submission.nil else None,
-        corrects=submission.corrects,
+        corrects=head.corrects,
         ends=stored.ends,
         reason=submission.reason,
         client=prepared.push.client,
@@ -263,6 +264,7 @@ def _report(stored: Stored, catalogue: Catalogue) -> NewReport:
         figures=_joined(_figures(row, form) for row in rows),
         texts=_joined(_texts(row, form) for row in rows) if form.text_positions else None,
         parts=() if head.revision is None else prepared.push.parts or (),
+        relay=None if head.revision is None or first is None else first.kept(prepared.push.client),
     )
 
 

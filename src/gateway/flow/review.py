@@ -1,5 +1,10 @@
-"""Review what was accepted: a level above returns a report, or its sender withdraws it."""
+"""Review what was accepted: a level above returns a report, or its sender withdraws it.
 
+Either may happen at another gateway: below this one, which relays it, or above, where an upstream is followed.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -25,8 +30,8 @@ WITH ended AS (
     UPDATE reports SET status = $2, ended_xid = coalesce(ended_xid, pg_current_xact_id())
      WHERE id = $1 AND status = ANY ($3::text[]) RETURNING id, agency_id, form_id, period, kind
 ), events AS (
-    INSERT INTO report_events (report_id, event, at, client_id, reason)
-    SELECT id, $2, clock_timestamp(), $4, $5 FROM ended
+    INSERT INTO report_events (report_id, event, at, client_id, reason, connector_id)
+    SELECT id, $2, clock_timestamp(), $4, $5, $6 FROM ended
 )
 SELECT count(*) FROM ended
 """
@@ -38,21 +43,38 @@ SELECT d.id, d.connector_id, r.id, $2, $3, r.agency_id, r.form_id, r.period, r.k
 """
 
 
-async def end_report(
-    engine: AsyncEngine, catalogue: Catalogue, report: UUID, status: Status, client: UUID, reason: str
-) -> KeptReport:
+NOBODY = UUID(int=0)
+"""Stands for the client where none of ours did it: an upstream that is followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """That a report is returned or withdrawn, by which client and why.
+
+    ``told_by`` is the upstream (a storage key) where it happened, ``at`` the time where it was relayed later.
+    """
+
+    status: Status
+    client: UUID
+    reason: str
+    told_by: int | None = None
+    at: datetime | None = None
+
+
+async def end_report(engine: AsyncEngine, catalogue: Catalogue, report: UUID, ending: Ending) -> KeptReport:
     """Return or withdraw a report: from then on it is not counted, and upstreams it was meant for are told.
 
     Doing it again changes nothing. Raises ``NotFound``, ``StateConflict`` from any other state, and for a
     withdrawal ``PeriodLocked``.
     """
+    status, reason = ending.status, ending.reason
     async with driver(engine) as connection, connection.transaction():
         value = status.value
         if status is Status.withdrawn:
-            await _require_open(connection, await _find(connection, report, catalogue), catalogue)
-        if await connection.fetchval(_END, report, value, list(_FROM[status]), client, reason):
+            await _require_open(connection, await _find(connection, report, catalogue), catalogue, ending.at)
+        if await connection.fetchval(_END, report, value, list(_FROM[status]), ending.client, reason, ending.told_by):
             # Only now: ending the report waited for a connector being made, whose deliveries are seen from here on.
-            connectors = await _connectors_told(connection, report)
+            connectors = [each for each in await _connectors_told(connection, report) if each != ending.told_by]
             await connection.execute(_TELL, report, value, reason, [uuid7() for _ in connectors], connectors)
         kept = await _find(connection, report, catalogue)
         if kept.head.status is not status:
@@ -66,8 +88,8 @@ async def end_report(
         return kept
 
 
-async def _require_open(connection: Any, kept: KeptReport, catalogue: Catalogue) -> None:
-    """A locked period's figures stay as they are. Raises ``PeriodLocked``."""
+async def _require_open(connection: Any, kept: KeptReport, catalogue: Catalogue, at: datetime | None) -> None:
+    """A locked period's figures stay as they are: judged by when it was withdrawn first. Raises ``PeriodLocked``."""
     head = kept.head
     obligation = catalogue.obligations.of(head.form, head.agency, head.kind, head.period)
     if obligation is None or head.status not in CURRENT:
@@ -75,7 +97,9 @@ async def _require_open(connection: Any, kept: KeptReport, catalogue: Catalogue)
     revisions = await find_revisions(connection, kept, catalogue)
     events = await find_events(connection, [each.head.id for each in revisions])
     returned = [each.at for of_one in events.values() for each in of_one if each.event == "returned"]
-    refusal = locked(obligation, civil_date(await clock(connection)), day_of(max(returned, default=None)))
+    now = await clock(connection)
+    day = civil_date(now if at is None else min(now, at))
+    refusal = locked(obligation, day, day_of(max(returned, default=None)))
     if refusal is not None:
         raise refusal
 

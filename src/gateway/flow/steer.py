@@ -71,7 +71,8 @@ class ConnectorDocument(Document):
 
     name: _Name | None = Field(None, description="If given, the name in the address.")
     kind: _Name = Field(
-        description="How the upstream is spoken to: `http_json`; `webhook` (Standard Webhooks); `lgsp` (OAuth 2.0 "
+        description="How the upstream is spoken to: `gateway` (another instance of this gateway); `http_json`; "
+        "`webhook` (Standard Webhooks); `lgsp` (OAuth 2.0 "
         "client credentials, then as `http_json`); `ndxp` (through an adapter of X-Road servers, after signing in to "
         "the provider); `dhis2` (data value sets)."
     )
@@ -105,9 +106,9 @@ class ConnectorDocument(Document):
         description="`bearer`; `signing_secret`: `whsec_…`, or an Ed25519 private key `whsk_…`, or several with a "
         "space between them while the receiver changes from one to the other. A `webhook` needs one; `lgsp` has "
         "`client_id` and `client_secret` for `bearer`, `ndxp` `username` and `password`; `dhis2` has those or `token`, "
-        "and no `signing_secret`. Any kind: `client_certificate` and `client_key` to be known by, "
-        "`ca_certificate` to know the upstream by instead of public ones, all in PEM. Absent: keeps those there are; "
-        "`{}`: none. Never read back.",
+        "and no `signing_secret`; `gateway` has `client_id` and `client_secret` alone. Any kind: `client_certificate` "
+        "and `client_key` to be known by, `ca_certificate` to know the upstream by instead of public ones, all in PEM. "
+        "Absent: keeps those there are; `{}`: none. Never read back.",
     )
 
 

@@ -1,0 +1,106 @@
+"""What only a client with scope ``reports:relay`` may say: that another gateway took a report first."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from fastapi import Request
+from pydantic import TypeAdapter, ValidationError
+from pydantic.types import AwareDatetime
+
+from gateway.access.scopes import Scope
+from gateway.access.tokens import Caller
+from gateway.api.deps import Gateway
+from gateway.db.engine import driver
+from gateway.db.relays import KeptRelay, find_relay
+from gateway.errors import Forbidden, MalformedRequest, Place, Text
+from gateway.flow.relay import FirstReceipt, first_receipt, require_same
+
+ID, RECEIVED_AT, RECEIPT, ENDED_AT = "Report-Id", "Report-Received-At", "Report-Receipt", "Report-Ended-At"
+_time = TypeAdapter(AwareDatetime)
+
+
+def parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A header in the OpenAPI document."""
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+
+
+RELAYED = [
+    parameter(ID, "With `reports:relay`: the id that the report has, which it keeps here.", {"type": "string"}),
+    parameter(RECEIVED_AT, "With `reports:relay`: when it was received first.", {"type": "string"}),
+    parameter(RECEIPT, "With `reports:relay`: the first receipt, which says both and is verified.", {"type": "string"}),
+]
+ENDED = [
+    parameter(
+        ENDED_AT, "With `reports:relay`: when it was withdrawn first; its lock is judged by that.", {"type": "string"}
+    )
+]
+
+
+async def relayed(request: Request, gateway: Gateway, caller: Caller) -> FirstReceipt | None:
+    """The first receipt of a report that another gateway took; None for one that is pushed here.
+
+    Raises ``Forbidden`` without the scope for either, ``MalformedRequest``, ``UntrustedReceipt``.
+    """
+    given = {name: request.headers.getlist(name) for name in (ID, RECEIVED_AT, RECEIPT)}
+    if not any(given.values()):
+        _require(caller, Scope.reports_write)
+        return None
+    _require(caller, Scope.reports_relay)
+    wrong = [name for name, values in given.items() if len(values) != 1]
+    if wrong:
+        message = Text("Phải có đúng một lần.", "Must be there exactly once.")
+        raise MalformedRequest(errors=[Place(name, message) for name in wrong])
+    report, received_at = _uuid(ID, given[ID][0]), _moment(RECEIVED_AT, given[RECEIVED_AT][0])
+    async with driver(gateway.engine) as connection:
+        first = await first_receipt(connection, caller.client, given[RECEIPT][0])
+    require_same(first, report=report, received_at=received_at)
+    return first
+
+
+async def may_speak_for(gateway: Gateway, caller: Caller, scope: Scope, report: UUID) -> KeptRelay | None:
+    """How a report came that a client relayed, if it now only relays what became of it; None with a right of its own.
+
+    Raises ``Forbidden`` where it has neither the scope nor brought the report.
+    """
+    if scope in caller.scopes:
+        return None
+    async with driver(gateway.engine) as connection:
+        relay = await find_relay(connection, report)
+    if relay is None or relay.client_id != caller.client:
+        _require(caller, scope)
+    return relay
+
+
+def ended_at(request: Request, caller: Caller) -> datetime | None:
+    """When what is relayed happened first; None where it happens now. Raises ``MalformedRequest``."""
+    value = request.headers.get(ENDED_AT)
+    if value is None or Scope.reports_relay not in caller.scopes:
+        return None
+    return _moment(ENDED_AT, value)
+
+
+def _require(caller: Caller, scope: Scope) -> None:
+    if scope not in caller.scopes:
+        raise Forbidden(
+            Text(f"Client không có quyền {scope}.", f"The client does not hold scope {scope}."),
+            extra={"scope": scope.value},
+        )
+
+
+def _uuid(name: str, value: str) -> UUID:
+    try:
+        return UUID(value)
+    except ValueError:
+        raise _malformed(name, Text("Phải là UUID.", "Must be a UUID.")) from None
+
+
+def _moment(name: str, value: str) -> datetime:
+    try:
+        return _time.validate_python(value)
+    except ValidationError:
+        raise _malformed(name, Text("Phải là thời điểm RFC 3339.", "Must be an RFC 3339 time.")) from None
+
+
+def _malformed(name: str, message: Text) -> MalformedRequest:
+    return MalformedRequest(errors=[Place(name, message)])

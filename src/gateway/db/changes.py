@@ -1,0 +1,102 @@
+"""The feed of what happened to reports, in an order that no late commit can get behind.
+
+Events are in the order of the transactions that made them (their full ids), and a reader is shown none of a transaction
+that is not older than every transaction still open: whatever commits later comes after all that was shown. A counter
+would not do, since a lower number may commit after a higher one was read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from gateway.db.reading import HEAD_COLUMNS, KeptReport, kept_report
+from gateway.domain.catalogue import Catalogue
+
+_LOOKED_AT = 20
+"""Events that one reading looks at for each that is asked for: of a small subtree most are somebody else's."""
+
+
+class Position(NamedTuple):
+    """A place in the feed: after this event of this transaction."""
+
+    transaction: int
+    event: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantedChanges:
+    """Which changes to read after a position. None is all agencies, all forms, all events."""
+
+    after: Position
+    agencies: Sequence[int] | None
+    form: int | None
+    events: Sequence[str] | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that happened to a report."""
+
+    event: str
+    at: datetime
+    reason: str | None
+    replaces: UUID | None
+    report: KeptReport
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Changes in order, the position after all that was looked at for them, and whether there may be more now."""
+
+    items: list[Change]
+    position: Position
+    has_more: bool
+
+
+# `seen` is bounded, so that a reader of few among many is answered soon, with a position further on.
+_CHANGES = f"""
+WITH horizon AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xid),
+seen AS MATERIALIZED (
+    SELECT e.* FROM report_events e, horizon
+     WHERE (e.recorded_xid, e.seq) > ($1::text::xid8, $2::bigint) AND e.recorded_xid < horizon.xid
+     ORDER BY e.recorded_xid, e.seq LIMIT $3
+), found AS (
+    SELECT recorded_xid::text AS transaction, seq, event, at, s.reason AS why, replaces, r.*
+      FROM seen s CROSS JOIN LATERAL (SELECT {HEAD_COLUMNS} FROM reports h WHERE h.id = s.report_id OFFSET 0) AS r
+     WHERE ($4::int[] IS NULL OR r.agency_id = ANY ($4)) AND ($5::int IS NULL OR r.form_id = $5)
+       AND ($6::text[] IS NULL OR event = ANY ($6))
+     ORDER BY s.recorded_xid, s.seq LIMIT $7
+)
+SELECT horizon.xid::text AS horizon, (SELECT count(*) FROM seen) AS looked_at, last.*, found.*
+  FROM horizon
+  LEFT JOIN (SELECT recorded_xid::text AS last_transaction, seq AS last_event FROM seen
+              ORDER BY recorded_xid DESC, seq DESC LIMIT 1) AS last ON true
+  LEFT JOIN found ON true ORDER BY found.transaction::xid8, found.seq
+"""  # noqa: S608 - fixed words
+
+
+async def find_changes(connection: Any, wanted: WantedChanges, catalogue: Catalogue) -> Changes:
+    """The next changes after a position."""
+    most = _LOOKED_AT * wanted.limit
+    rows = await connection.fetch(
+        _CHANGES,
+        str(wanted.after.transaction),
+        wanted.after.event,
+        most,
+        wanted.agencies,
+        wanted.form,
+        wanted.events,
+        wanted.limit,
+    )
+    found = [row for row in rows if row["id"] is not None]
+    items = [Change(row["event"], row["at"], row["why"], row["replaces"], kept_report(row, catalogue)) for row in found]
+    first = rows[0]
+    if len(items) == wanted.limit:
+        return Changes(items, Position(int(found[-1]["transaction"]), found[-1]["seq"]), True)
+    if first["looked_at"] == most:
+        return Changes(items, Position(int(first["last_transaction"]), first["last_event"]), True)
+    # All before the horizon was looked at, and what comes is not before it; it never goes back.
+    return Changes(items, max(wanted.after, Position(int(first["horizon"]), 0)), False)

@@ -1,0 +1,189 @@
+"""Gateways above one another: a province's forwards to a ministry's, and that to the national one."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factories import a_report, a_row, body
+from federation import Level, at_work, connect, levels
+from forwarding import until
+from gateway.db.engine import driver
+from gateway_under_test import Account, accepted, add_account, asked, databases, shown
+
+EVERYTHING = ("reports:write", "reports:read", "reports:review", "aggregates:read", "operations")
+
+
+@pytest.fixture(scope="module")
+def three_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    base = tmp_path_factory.getbasetemp()
+    directory = (base if base.name.startswith("pytest-") else base.parent) / "databases"
+    with ExitStack() as stack:
+        yield [stack.enter_context(databases(directory)) for _ in range(3)]
+
+
+@pytest.fixture
+async def chain(three_databases: list[str], tmp_path: Path) -> AsyncIterator[list[Level]]:
+    """Three gateways that are not connected yet, the lowest first."""
+    async with levels(three_databases, tmp_path) as found:
+        yield found
+
+
+async def one(level: Level) -> Account:
+    return await add_account(level.gateway.engine, EVERYTHING, None)
+
+
+async def held(level: Level, account: Account, report: str) -> dict[str, Any] | None:
+    """A report as a gateway shows it; None where it does not hold it."""
+    async with level.client(account, EVERYTHING) as client:
+        answer = await client.get(f"/v1/reports/{report}")
+    return shown(answer) if answer.status_code == 200 else None
+
+
+async def until_status(level: Level, report: str, status: str) -> dict[str, Any]:
+    """Wait until a gateway holds a report with a status; how it shows it."""
+    account, found = await one(level), dict[str, Any]()
+
+    async def has() -> bool:
+        now = await held(level, account, report)
+        found.update(now or {})
+        return now is not None and now["status"] == status
+
+    await until(has, 20, lambda: outcomes(level))
+    return found
+
+
+async def outcomes(level: Level) -> list[object]:
+    async with driver(level.gateway.engine) as connection:
+        return [
+            tuple(row) for row in await connection.fetch("SELECT event, state, outcome FROM deliveries ORDER BY seq")
+        ]
+
+
+async def payload(level: Level, report: str) -> tuple[str, bytes]:
+    async with level.client(await one(level), EVERYTHING) as client:
+        answer = await client.get(f"/v1/reports/{report}/payload")
+        return answer.headers["content-type"], answer.content
+
+
+async def total(level: Level) -> object:
+    async with level.client(await one(level), EVERYTHING) as client:
+        answer = await asked(client, "/aggregates", form="TTHC_06A", period="2026-Q1", indicator="received_online")
+    return answer["rows"][0]["received_online"]
+
+
+def row(online: int) -> list[dict[str, Any]]:
+    return [a_row(received_online=online, received_offline=2385 - online)]
+
+
+REPORT = {"period": "2026-Q1"}
+
+
+async def test_two_hops_keep_id_bytes_hash_and_first_receipt(chain: list[Level]) -> None:
+    province, ministry, national = chain
+    await connect(province, ministry)
+    await connect(ministry, national, trusted=[province])
+    sent = body(a_report(**REPORT))
+    async with province.client(await one(province), EVERYTHING) as client, at_work(province, ministry):
+        report = await accepted(client, sent)
+        above = await until_status(national, report["id"], "accepted")
+    for name in ("id", "sha256", "form", "agency", "period", "kind", "revision", "late", "status"):
+        assert above[name] == report[name], name
+    assert above["relayed"] == {
+        "issuer": province.url,
+        "received_at": report["received_at"],
+        "receipt": report["receipt"],
+    }
+    assert above["receipt"] != report["receipt"]
+    assert await payload(national, report["id"]) == ("application/json", sent)
+    middle = await held(ministry, await one(ministry), report["id"])
+    assert middle is not None
+    async with ministry.client(await one(ministry), EVERYTHING) as client:
+        [delivery] = (await asked(client, "/deliveries", report=report["id"]))["items"]
+    assert (delivery["state"], delivery["receipt"]) == ("delivered", above["receipt"])
+
+
+async def test_corrections_and_withdrawals_travel_up(chain: list[Level]) -> None:
+    province, ministry, national = chain
+    await connect(province, ministry)
+    await connect(ministry, national, trusted=[province])
+    async with province.client(await one(province), EVERYTHING) as client, at_work(province, ministry):
+        first = await accepted(client, a_report(**REPORT, rows=row(2280)))
+        second = await accepted(client, a_report(**REPORT, rows=row(2270), corrects=first["id"], reason="sai"))
+        above = await until_status(national, second["id"], "accepted")
+        assert (above["revision"], above["corrects"]) == (2, first["id"])
+        assert (await held(national, await one(national), first["id"]) or {})["status"] == "superseded"
+        assert await total(national) == 2270
+        answer = await client.post(f"/v1/reports/{second['id']}/withdraw", json={"reason": "nhầm kỳ"})
+        assert answer.status_code == 200
+        gone = await until_status(national, second["id"], "withdrawn")
+        assert gone["ended"]["reason"] == "nhầm kỳ"
+        third = await accepted(client, a_report(**REPORT, rows=row(2260)))
+        await until_status(national, third["id"], "accepted")
+        assert await total(national) == 2260
+
+
+async def test_a_return_made_above_travels_back_down_and_its_correction_up(chain: list[Level]) -> None:
+    province, ministry, national = chain
+    await connect(province, ministry)
+    await connect(ministry, national, trusted=[province])
+    async with (
+        province.client(await one(province), EVERYTHING) as client,
+        national.client(await one(national), EVERYTHING) as reviewer,
+        at_work(province, ministry),
+    ):
+        report = await accepted(client, a_report(**REPORT))
+        await until_status(national, report["id"], "accepted")
+        answer = await reviewer.post(f"/v1/reports/{report['id']}/return", json={"reason": "lệch kỳ trước"})
+        assert answer.status_code == 200
+        below = await until_status(province, report["id"], "returned")
+        assert below["ended"]["reason"] == "lệch kỳ trước"
+        history = await asked(client, f"/reports/{report['id']}/history")
+        assert [(each["event"], each["connector"]) for each in history["items"][0]["events"]] == [
+            ("accepted", None),
+            ("returned", "upper"),
+        ]
+        mended = await accepted(client, a_report(**REPORT, rows=row(2200), corrects=report["id"], reason="đã sửa"))
+        await until_status(national, mended["id"], "accepted")
+        assert await total(national) == 2200
+
+
+async def test_a_return_made_between_travels_both_ways(chain: list[Level]) -> None:
+    province, ministry, national = chain
+    await connect(province, ministry)
+    await connect(ministry, national, trusted=[province])
+    async with (
+        province.client(await one(province), EVERYTHING) as client,
+        ministry.client(await one(ministry), EVERYTHING) as reviewer,
+        at_work(province, ministry),
+    ):
+        report = await accepted(client, a_report(**REPORT))
+        await until_status(national, report["id"], "accepted")
+        answer = await reviewer.post(f"/v1/reports/{report['id']}/return", json={"reason": "thiếu lĩnh vực"})
+        assert answer.status_code == 200
+        for level in (national, province):
+            assert (await until_status(level, report["id"], "returned"))["ended"]["reason"] == "thiếu lĩnh vực"
+
+
+async def test_what_was_taken_during_an_outage_between_gateways_arrives_after_it_as_it_was_received(
+    chain: list[Level],
+) -> None:
+    province, _, national = chain
+    await connect(province, national)
+    await national.door.shut()
+    async with province.client(await one(province), EVERYTHING) as client, at_work(province):
+        report = await accepted(client, a_report(**REPORT))
+
+        async def has_failed() -> bool:
+            return "could not sign in" in str(await outcomes(province))
+
+        await until(has_failed, 20, lambda: outcomes(province))
+        async with driver(national.gateway.engine) as connection:
+            back = await connection.fetchval("SELECT now()")
+        await national.door.open()
+        above = await until_status(national, report["id"], "accepted")
+    assert above["relayed"]["received_at"] == report["received_at"]
+    assert datetime.fromisoformat(report["received_at"]) < back < datetime.fromisoformat(above["received_at"])
