@@ -1,6 +1,8 @@
 """An upstream on loopback that answers as badly as one can, and connectors of any kind that send to it."""
 
 import asyncio
+import hashlib
+import json
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -10,9 +12,13 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from joserfc.jwk import OKPKey
+
 from gateway.connectors.connector import Connector, ConnectorSettings, Dispatch
 from gateway.connectors.registry import open_connector
-from gateway.domain.delivery import Event, Outcome
+from gateway.domain.delivery import Event, Outcome, Provenance
+from gateway.evidence.receipts import Signer
+from gateway.keys import SigningKeys
 
 PATIENT, SHORT = 10.0, 0.5
 AT = datetime(2026, 7, 20, 8, 0, tzinfo=UTC)
@@ -21,6 +27,7 @@ SECRET = "whsec_" + b64encode(KEY).decode()
 OTHER_SECRET = "whsec_" + b64encode(b"the secret before this one").decode()
 TOKEN = "a.token.of.the.upstream"
 NEEDED: Mapping[str, Mapping[str, str]] = {
+    "gateway": {"client_id": "h26", "client_secret": "key"},
     "http_json": {},
     "webhook": {"signing_secret": SECRET},
     "lgsp": {"client_id": "gateway", "client_secret": "key"},
@@ -29,6 +36,7 @@ NEEDED: Mapping[str, Mapping[str, str]] = {
 }
 """The credentials that each kind cannot do without."""
 SECRETS: Mapping[str, Mapping[str, str]] = {
+    "gateway": {"client_secret": "top.secret"},
     "http_json": {"bearer": "top.secret", "signing_secret": f"{SECRET} {OTHER_SECRET}"},
     "webhook": {"bearer": "top.secret", "signing_secret": f"{SECRET} {OTHER_SECRET}"},
     "lgsp": {"client_secret": "top.secret", "signing_secret": f"{SECRET} {OTHER_SECRET}"},
@@ -37,15 +45,14 @@ SECRETS: Mapping[str, Mapping[str, str]] = {
 }
 """All that each kind can keep secret."""
 KINDS = list(NEEDED)
+ABOVE = OKPKey.import_key(OKPKey.generate_key("Ed25519").as_pem(private=True), {"kid": "above-1"})
+"""The key of a gateway that reports are relayed to."""
 SIGN_INS: Mapping[str, bytes] = {
     "/token": b'{"access_token": "%s", "token_type": "Bearer", "expires_in": 3600}' % TOKEN.encode(),
     "/login": b'{"token": "%s"}' % TOKEN.encode(),
+    "/jwks.json": json.dumps({"keys": [{**ABOVE.as_dict(private=False), "kid": "above-1"}]}).encode(),
 }
-"""Where upstreams are signed in to, and what they answer when it goes well."""
-TAKEN: Mapping[str, bytes] = {
-    "dhis2": b'{"status":"SUCCESS","importCount":{"imported":1,"updated":0,"ignored":0,"deleted":0}}',
-}
-"""What an upstream answers that has taken a report, of kinds that are judged by more than the status."""
+"""Where upstreams are signed in to, or asked for their keys, and what they answer when it goes well."""
 DISPATCH = Dispatch(
     delivery=UUID("01981111-0000-7000-8000-000000000001"),
     report=UUID("01982222-0000-7000-8000-000000000002"),
@@ -55,7 +62,22 @@ DISPATCH = Dispatch(
     media_type="application/json",
     occurred_at=AT - timedelta(hours=1),
     attempted_at=AT,
+    provenance=Provenance(AT - timedelta(hours=1), "the.first.receipt"),
 )
+
+
+def acknowledged(signing: OKPKey = ABOVE, **claims: object) -> bytes:
+    """What a gateway answers that took the report of ``DISPATCH``; ``claims`` of its receipt differ from the truth."""
+    said = {"report": str(DISPATCH.report), "sha256": hashlib.sha256(DISPATCH.body).hexdigest(), **claims}
+    receipt = Signer(SigningKeys((signing,)), "https://above.example").sign(said, AT)
+    return json.dumps({"id": str(DISPATCH.report), "status": "accepted", "receipt": receipt}).encode()
+
+
+TAKEN: Mapping[str, bytes] = {
+    "dhis2": b'{"status":"SUCCESS","importCount":{"imported":1,"updated":0,"ignored":0,"deleted":0}}',
+    "gateway": acknowledged(),
+}
+"""What an upstream answers that has taken a report, of kinds that are judged by more than the status."""
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -92,7 +114,7 @@ class Upstream:
         """Read a request; what to answer it."""
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        request = headers, await reader.readexactly(int(headers["content-length"]))
+        request = headers, await reader.readexactly(int(headers.get("content-length", "0")))
         target = first.split(" ")[1]
         granted = next((body for path, body in SIGN_INS.items() if target.partition("?")[0].endswith(path)), None)
         if granted is not None:

@@ -117,9 +117,9 @@ async def connect(
 
 
 @asynccontextmanager
-async def at_work(*lower: Level, **changes: object) -> AsyncIterator[None]:
+async def at_work(*lower: Level) -> AsyncIterator[None]:
     """A worker at each of some gateways."""
     async with AsyncExitStack() as stack:
         for each in lower:
-            await stack.enter_async_context(working(each.gateway, **changes))
+            await stack.enter_async_context(working(each.gateway))
         yield

@@ -174,6 +174,13 @@ class InternalError(GatewayError):
     title = Text("Lỗi hệ thống", "Internal error")
 
 
+class UpstreamFailed(GatewayError):
+    """An upstream that had to be asked gave no answer that can be used."""
+
+    status, slug = 502, "upstream-failed"
+    title = Text("Máy chủ nhận không trả lời được", "The upstream gave no answer")
+
+
 class Unavailable(GatewayError):
     """The database cannot be reached, or did not say whether it committed: retry with the same key or bytes."""
 

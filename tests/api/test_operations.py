@@ -82,7 +82,7 @@ async def test_a_connector_is_made_read_back_changed_and_removed(operator: httpx
     connector = shown(made)
     expected = {"name": "national", "paused": False, "has_credentials": False, "made_at": connector["made_at"]}
     assert connector == DOCUMENT | expected
-    assert shown(await operator.get("/v1/connectors/national")) == connector | {"breaker": CLOSED}
+    assert shown(await operator.get("/v1/connectors/national")) == connector | {"breaker": CLOSED, "returns": None}
     changed = await put(operator, url="https://other.example/", **{"from": "2026-01-01"})
     assert changed.status_code == 200
     assert shown(changed) == connector | {"url": "https://other.example/", "from": "2026-01-01"}
@@ -189,7 +189,7 @@ async def test_options_are_read_back_and_credentials_stay_only_where_those_lead(
     made = await put(operator, **LGSP)
     assert made.status_code == 201, made.text
     assert shown(made)["options"] == LGSP["options"]
-    assert shown(await operator.get("/v1/connectors/national")) == shown(made) | {"breaker": CLOSED}
+    assert shown(await operator.get("/v1/connectors/national")) == shown(made) | {"breaker": CLOSED, "returns": None}
     kept = {name: value for name, value in LGSP.items() if name != "credentials"}
     assert (await put(operator, **kept | {"rate": None})).status_code == 200
     elsewhere = kept | {"options": {"token_url": "https://other.example/token"}}
@@ -338,6 +338,7 @@ async def test_a_refused_delivery_shows_its_attempts_and_is_retried(
         refused(await operator.post(f"/v1/deliveries/{delivery['id']}/retry"), 409, "state-conflict")
         refused(await operator.post(f"/v1/deliveries/{delivery['id']}/cancel"), 409, "state-conflict")
     assert delivery | {"id": 0, "made_at": 0, "finished_at": 0} == {
+        "receipt": None,
         "id": 0,
         "connector": "national",
         "report": str(report),
@@ -431,6 +432,7 @@ async def test_a_reminder_is_listed_retried_and_cancelled_like_any_delivery(
     assert await Reminders(gateway.engine, gateway.catalogues).make() == 2
     [reminder] = shown(await operator.get("/v1/deliveries", params={"connector": "national"}))["items"]
     assert reminder | {"id": 0, "made_at": 0, "due_at": 0} == {
+        "receipt": None,
         "id": 0,
         "connector": "national",
         "report": None,

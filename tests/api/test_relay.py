@@ -90,7 +90,7 @@ QUARTER = a_report(period="2026-Q1")
 
 
 async def bring(
-    client: httpx.AsyncClient, document: dict[str, Any], at: str = IN_TIME, **claims: object
+    client: httpx.AsyncClient, document: dict[str, Any], at: str = IN_TIME, **claims: Any
 ) -> httpx.Response:
     headers = {"Content-Type": "application/json"} | relayed(document, at, **claims)
     return await client.post("/v1/reports", content=body(document), headers=headers)

@@ -12,7 +12,7 @@ from factories import a_report, a_row, body
 from federation import Level, at_work, connect, levels
 from forwarding import until
 from gateway.db.engine import driver
-from gateway_under_test import Account, accepted, add_account, asked, databases, shown
+from gateway_under_test import Account, accepted, add_account, asked, databases, refused, shown
 
 EVERYTHING = ("reports:write", "reports:read", "reports:review", "aggregates:read", "operations")
 
@@ -187,3 +187,99 @@ async def test_what_was_taken_during_an_outage_between_gateways_arrives_after_it
         above = await until_status(national, report["id"], "accepted")
     assert above["relayed"]["received_at"] == report["received_at"]
     assert datetime.fromisoformat(report["received_at"]) < back < datetime.fromisoformat(above["received_at"])
+
+
+async def forget(level: Level, *reports: str) -> None:
+    """Lose reports, as a backup that is restored loses them."""
+    async with driver(level.gateway.engine) as connection, connection.transaction():
+        for table in ("report_rows", "payloads", "report_events", "relays", "deliveries"):
+            await connection.execute(f"DELETE FROM {table} WHERE report_id = ANY ($1::uuid[])", list(reports))
+        await connection.execute("DELETE FROM reports WHERE id = ANY ($1::uuid[])", list(reports))
+
+
+async def reconciled(level: Level, **asked_for: object) -> dict[str, Any]:
+    async with level.client(await one(level), EVERYTHING) as client:
+        return await asked(client, "/connectors/upper/reconciliation", **asked_for)
+
+
+async def test_what_the_one_above_lost_is_found_and_sent_again(chain: list[Level]) -> None:
+    province, _, national = chain
+    await connect(province, national)
+    async with province.client(await one(province), EVERYTHING) as client, at_work(province):
+        reports = [await accepted(client, a_report(**REPORT, agency=f"H26.{number}")) for number in (18, 19, 20)]
+        ended = await accepted(client, a_report(**REPORT, agency="H26.21"))
+        for each in (*reports, ended):
+            await until_status(national, each["id"], "accepted")
+        await client.post(f"/v1/reports/{ended['id']}/withdraw", json={"reason": "nhầm"})
+        await until_status(national, ended["id"], "withdrawn")
+        assert await reconciled(province) | {"at": None} == {
+            "connector": "upper",
+            "at": None,
+            "compared": 4,
+            "agreed": 4,
+            "not_sent": 0,
+            "differing": 0,
+            "healed": 0,
+            "differences": [],
+        }
+        await forget(national, reports[1]["id"], ended["id"])
+        seen = await reconciled(province, heal=False)
+        assert (seen["compared"], seen["differing"], seen["healed"]) == (4, 2, 0)
+        assert [each["report"] for each in seen["differences"]] == [ended["id"], reports[1]["id"]]
+        assert (await reconciled(province, form="TTHC_06A", period="2026-Q2", heal=False))["compared"] == 0
+        assert (await reconciled(province))["healed"] == 2
+        again = await until_status(national, reports[1]["id"], "accepted")
+        assert again["relayed"]["received_at"] == reports[1]["received_at"]
+        await until_status(national, ended["id"], "withdrawn")
+    assert (await reconciled(province))["differing"] == 0
+
+
+async def test_a_lost_correction_is_sent_again_and_a_lost_revision_that_it_passed_is_not(chain: list[Level]) -> None:
+    province, _, national = chain
+    await connect(province, national)
+    async with province.client(await one(province), EVERYTHING) as client, at_work(province):
+        first = await accepted(client, a_report(**REPORT, rows=row(2280)))
+        second = await accepted(client, a_report(**REPORT, rows=row(2270), corrects=first["id"], reason="sai"))
+        await until_status(national, second["id"], "accepted")
+        await forget(national, first["id"])
+        [passed] = (await reconciled(province))["differences"]
+        assert (passed["report"], passed["what"], passed["healed"]) == (first["id"], "missing", False)
+        await forget(national, second["id"])
+        assert (await reconciled(province))["healed"] == 2
+        assert (await until_status(national, second["id"], "accepted"))["corrects"] == first["id"]
+        assert await total(national) == 2270
+
+
+async def test_an_upstream_that_is_away_or_cannot_be_asked_is_said_to_be(chain: list[Level]) -> None:
+    province, _, national = chain
+    await connect(province, national)
+    await national.door.shut()
+    async with province.client(await one(province), EVERYTHING) as client:
+        problem = refused(await client.get("/v1/connectors/upper/reconciliation"), 502, "upstream-failed")
+        assert "sign in" in problem["detail"]
+        other = {"kind": "http_json", "url": national.url, "allow_private_addresses": True, "credentials": {}}
+        assert (await client.put("/v1/connectors/upper", json=other)).status_code == 200
+        refused(await client.get("/v1/connectors/upper/reconciliation"), 409, "state-conflict")
+
+
+async def test_why_an_upstream_cannot_be_followed_is_seen(chain: list[Level]) -> None:
+    province, _, national = chain
+    await connect(province, national)
+    await national.door.shut()
+    async with province.client(await one(province), EVERYTHING) as client:
+
+        async def followed() -> dict[str, Any]:
+            found: dict[str, Any] = (await asked(client, "/connectors/upper"))["returns"] or {}
+            return found
+
+        async def has_failed() -> bool:
+            return "could not connect" in str((await followed()).get("failure"))
+
+        async def works() -> bool:
+            now = await followed()
+            return now["failure"] is None and now["followed_at"] is not None
+
+        async with at_work(province):
+            await until(has_failed, 20)
+            await national.door.open()
+            await until(works, 20)

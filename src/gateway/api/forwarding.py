@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.db.breakers import Known
 from gateway.db.deliveries import KeptAttempt, KeptDelivery
+from gateway.db.follows import KeptFollow
 from gateway.domain.breaker import BreakerState
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import DeliveryState, Event, OutcomeClass
@@ -34,6 +35,7 @@ _UPSTREAM: dict[str, Any] = {
 }
 GIVEN = _UPSTREAM | {"credentials": {"bearer": "…", "signing_secret": "whsec_…"}}
 _SHOWN = _UPSTREAM | {"paused": False, "has_credentials": True, "made_at": "2026-09-01T02:00:00.000000Z"}
+_BREAKER = {"state": "closed", "failures": 0, "until": None}
 _DELIVERY: dict[str, Any] = {
     "id": "01998a3e-6a01-7b10-8d55-02c4e6a8b1f3",
     "connector": "national",
@@ -166,14 +168,24 @@ class BreakerShape(BaseModel):
     until: datetime | None = Field(description="When it is tried again, while it is open.")
 
 
+class FollowShape(BaseModel):
+    """How a gateway above is followed: what it returns is returned here."""
+
+    followed_at: datetime | None = Field(description="When it last told what it returned.")
+    failure: str | None = Field(description="Why it could not be asked, if the last look failed.")
+
+
 class ConnectorNow(ConnectorShape):
     """A connector, and whether its upstream is being spared."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [_SHOWN | {"breaker": {"state": "closed", "failures": 0, "until": None}}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_SHOWN | {"breaker": _BREAKER, "returns": None}]})
 
     breaker: BreakerShape
+    returns: FollowShape | None = Field(description="Of kind `gateway`: how its returns are being followed.")
+
+
+def follow_shown(kept: KeptFollow | None) -> dict[str, object] | None:
+    return None if kept is None else {"followed_at": kept.followed_at, "failure": kept.failure}
 
 
 def breaker_shown(known: Known) -> dict[str, object]:

@@ -1,11 +1,9 @@
-"""Routes of operators: connectors to upstreams, and the deliveries on their way through them."""
+"""Routes of operators: connectors to upstreams."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Annotated
-from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from gateway.access.tokens import Caller
 from gateway.api.body import read_document, takes
@@ -15,33 +13,22 @@ from gateway.api.forwarding import (
     ConnectorNow,
     ConnectorPage,
     ConnectorShape,
-    DeliveryPage,
-    DeliveryShape,
-    FullDelivery,
-    Grounds,
     Retried,
-    attempt_shown,
     breaker_shown,
     connector_shown,
-    delivery_shown,
+    follow_shown,
 )
 from gateway.api.json import Json
-from gateway.api.lists import Cursor, Limit, from_cursor, page, uuid_cursor
+from gateway.api.lists import Cursor, Limit, from_cursor, page
 from gateway.api.refusals import problems
-from gateway.api.subtree import covers
+from gateway.api.sight import WHY, Name, Why, sight
 from gateway.connectors.connector import ConnectorSettings, InvalidConnectorOptions, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
 from gateway.db.breakers import find_breaker
-from gateway.db.connectors import all_connectors, connectors_ever, find_connector, pause_connector
-from gateway.db.deliveries import (
-    WantedDeliveries,
-    find_attempts,
-    find_delivery,
-    list_deliveries,
-)
+from gateway.db.connectors import all_connectors, find_connector, pause_connector
 from gateway.db.engine import driver
+from gateway.db.follows import find_follow
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.delivery import DeliveryState
 from gateway.domain.upstream import What
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
 from gateway.flow.prepare import find_agency
@@ -50,34 +37,11 @@ from gateway.flow.steer import (
     Sees,
     change_connector,
     end_connector,
-    give_up_delivery,
     known_credentials,
     retry_connector,
-    retry_delivery,
 )
 
 router = APIRouter(prefix="/v1", tags=["operations"])
-
-_WHY = takes(Grounds)
-_WHY["requestBody"]["required"] = False
-
-
-async def _reason(request: Request) -> str | None:
-    """The reason an operator gives, if there is a body at all."""
-    empty = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
-    return None if empty else (await read_document(request, Grounds)).reason
-
-
-Why = Annotated[str | None, Depends(_reason)]
-
-
-def _sight(catalogue: Catalogue, caller: Caller, today: date) -> Sees:
-    """Which connectors the caller may know of, by their ``under``: those within its subtree."""
-
-    def sees(under: str | None) -> bool:
-        return caller.agency is None or (under is not None and covers(catalogue, caller, under, today))
-
-    return sees
 
 
 @router.get("/connectors", response_model=ConnectorPage, responses=problems(400, 401, 403))
@@ -91,14 +55,11 @@ async def list_connectors(
 ) -> Response:
     """Connectors of the subtree, by name."""
     after = from_cursor(cursor, 1)[0] if cursor else ""
-    sees = _sight(catalogue, caller, today)
+    sees = sight(catalogue, caller, today)
     async with gateway.engine.connect() as connection:
         rows = await all_connectors(connection)
     found = [row for row in rows if row.name > after and sees(row.under)]
     return Json(page(found, limit, connector_shown, lambda row: row.name))
-
-
-Name = Annotated[str, Path(pattern="^[a-z][a-z0-9-]{0,62}$", examples=["national"])]
 
 
 @router.get("/connectors/{name}", response_model=ConnectorNow, responses=problems(400, 401, 403, 404))
@@ -108,11 +69,12 @@ async def read_connector(
     """One connector."""
     async with gateway.engine.connect() as connection:
         row = await find_connector(connection, name)
-    if row is None or not _sight(catalogue, caller, today)(row.under):
+    if row is None or not sight(catalogue, caller, today)(row.under):
         raise NotFound()
     async with driver(gateway.engine) as raw:
         known = await find_breaker(raw, row.id)
-    return Json(connector_shown(row) | {"breaker": breaker_shown(known)})
+        followed = await find_follow(raw, row.id)
+    return Json(connector_shown(row) | {"breaker": breaker_shown(known), "returns": follow_shown(followed)})
 
 
 @router.put(
@@ -145,7 +107,7 @@ async def write_connector(
                 "Only an operator of the whole country may allow private addresses.",
             )
         )
-    sees = _sight(catalogue, caller, today)
+    sees = sight(catalogue, caller, today)
     credentials: Mapping[str, str] | None = given.credentials
     if credentials is None:
         credentials = await known_credentials(gateway.engine, gateway.keys.secrets, name, sees)
@@ -261,7 +223,7 @@ async def remove_connector(
     name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
 ) -> Response:
     """Remove a connector: what it has not sent is cancelled; its deliveries stay readable."""
-    await end_connector(gateway.engine, caller.client, name, _sight(catalogue, caller, today))
+    await end_connector(gateway.engine, caller.client, name, sight(catalogue, caller, today))
     return Response(status_code=204)
 
 
@@ -275,7 +237,7 @@ async def pause(
     name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
 ) -> Response:
     """Send nothing more through a connector; what is being sent is finished, and deliveries gather."""
-    return await _pause(name, gateway, _sight(catalogue, caller, today), True)
+    return await _pause(name, gateway, sight(catalogue, caller, today), True)
 
 
 @router.post(
@@ -288,7 +250,7 @@ async def resume(
     name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
 ) -> Response:
     """Send again through a connector that was paused."""
-    return await _pause(name, gateway, _sight(catalogue, caller, today), False)
+    return await _pause(name, gateway, sight(catalogue, caller, today), False)
 
 
 async def _pause(name: str, gateway: GatewayParts, sees: Sees, paused: bool) -> Response:
@@ -307,7 +269,7 @@ async def _pause(name: str, gateway: GatewayParts, sees: Sees, paused: bool) -> 
     "/connectors/{name}/retry",
     operation_id="retry_connector",
     response_model=Retried,
-    openapi_extra=_WHY,
+    openapi_extra=WHY,
     responses=problems(400, 401, 403, 404, 413, 415),
 )
 async def retry_all(
@@ -322,101 +284,5 @@ async def retry_all(
 
     Left out is what a later delivery of the same report has passed.
     """
-    sees = _sight(catalogue, caller, today)
+    sees = sight(catalogue, caller, today)
     return Json({"retried": await retry_connector(gateway.engine, name, sees, why)})
-
-
-@router.get(
-    "/deliveries", operation_id="list_deliveries", response_model=DeliveryPage, responses=problems(400, 401, 403, 404)
-)
-async def list_(
-    gateway: GatewayParts,
-    catalogue: NewestCatalogue,
-    caller: Operator,
-    today: Today,
-    limit: Limit,
-    cursor: Cursor = None,
-    connector: str | None = None,
-    state: DeliveryState | None = None,
-    report: UUID | None = None,
-) -> Response:
-    """Deliveries of the subtree's connectors, also of removed ones, newest first."""
-    sees = _sight(catalogue, caller, today)
-    async with gateway.engine.connect() as connection:
-        ever = await connectors_ever(connection)
-    wanted = [row.id for row in ever if sees(row.under) and connector in {None, row.name}]
-    if connector is not None and not wanted:
-        raise NotFound(Text("Không có kết nối này.", "There is no such connector."))
-    is_all = connector is None and caller.agency is None
-    async with driver(gateway.engine) as raw:
-        found = await list_deliveries(
-            raw,
-            WantedDeliveries(None if is_all else wanted, state and state.value, report, uuid_cursor(cursor), limit + 1),
-        )
-    return Json(page(found, limit, lambda each: delivery_shown(each, catalogue), lambda each: each.id))
-
-
-@router.get(
-    "/deliveries/{delivery}",
-    operation_id="read_delivery",
-    response_model=FullDelivery,
-    responses=problems(400, 401, 403, 404),
-)
-async def read(
-    delivery: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
-) -> Response:
-    """One delivery with its attempts."""
-    async with driver(gateway.engine) as connection:
-        kept = await find_delivery(connection, delivery)
-        made = await find_attempts(connection, delivery)
-    if kept is None or not _sight(catalogue, caller, today)(kept.under):
-        raise NotFound()
-    return Json(delivery_shown(kept, catalogue) | {"history": [attempt_shown(each) for each in made]})
-
-
-@router.post(
-    "/deliveries/{delivery}/retry",
-    operation_id="retry_delivery",
-    response_model=DeliveryShape,
-    openapi_extra=_WHY,
-    responses=problems(400, 401, 403, 404, 409, 413, 415),
-)
-async def retry(
-    delivery: UUID,
-    gateway: GatewayParts,
-    catalogue: NewestCatalogue,
-    caller: Operator,
-    today: Today,
-    why: Why,
-) -> Response:
-    """Try a refused, exhausted or cancelled delivery again, from the start of its schedule; a pending one now.
-
-    409 while it is being sent, once it is delivered, and once a later delivery of the same report may have arrived.
-    """
-    sees = _sight(catalogue, caller, today)
-    kept = await retry_delivery(gateway.engine, delivery, sees, why)
-    return Json(delivery_shown(kept, catalogue))
-
-
-@router.post(
-    "/deliveries/{delivery}/cancel",
-    operation_id="cancel_delivery",
-    response_model=DeliveryShape,
-    openapi_extra=_WHY,
-    responses=problems(400, 401, 403, 404, 409, 413, 415),
-)
-async def cancel(
-    delivery: UUID,
-    gateway: GatewayParts,
-    catalogue: NewestCatalogue,
-    caller: Operator,
-    today: Today,
-    why: Why,
-) -> Response:
-    """Give a delivery up, so that later ones of the same report may pass.
-
-    409 while it is being sent, and once it is delivered.
-    """
-    sees = _sight(catalogue, caller, today)
-    kept = await give_up_delivery(gateway.engine, delivery, sees, why)
-    return Json(delivery_shown(kept, catalogue))

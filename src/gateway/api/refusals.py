@@ -55,6 +55,7 @@ _EXAMPLES: dict[int, list[GatewayError]] = {
     415: [errors.UnsupportedMediaType(extra={"accepted": ["application/json"]})],
     422: [errors.InvalidCatalogue(), errors.IdempotencyKeyReused()],
     500: [errors.InternalError()],
+    502: [errors.UpstreamFailed()],
     503: [errors.Unavailable(retry_after=2)],
 }
 

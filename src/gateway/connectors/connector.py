@@ -1,6 +1,6 @@
 """What every connector is given and what it gives back, whatever it speaks to its upstream."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar, runtime_checkable
@@ -104,7 +104,7 @@ class Follows(Protocol):
 class Answers(Protocol):
     """A connector of a kind whose upstream tells what it holds."""
 
-    def holdings(self, form: str | None, period: str | None) -> AsyncIterator[Held]:
+    def holdings(self, form: str | None, period: str | None) -> AsyncGenerator[Held, None]:
         """The reports it holds, of one form and period or of all. Raises `UpstreamSilent`."""
         ...
 

@@ -5,7 +5,7 @@ bytes that were pushed; what the other one answers counts once its own receipt f
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -84,7 +84,7 @@ class Gateway:
         except (KeyError, TypeError, ValueError) as error:
             raise UpstreamSilent("its feed of changes is not as this version knows it") from error
 
-    async def holdings(self, form: str | None, period: str | None) -> AsyncIterator[Held]:
+    async def holdings(self, form: str | None, period: str | None) -> AsyncGenerator[Held, None]:
         """The reports that the upstream holds, newest first. Raises `UpstreamSilent`."""
         asked: dict[str, object] = {"limit": _PAGE, "form": form, "period": period, "cursor": None}
         while True:
@@ -122,20 +122,23 @@ class Gateway:
 
     async def _acknowledged(self, dispatch: Dispatch, taken: Outcome, body: bytes, until: float) -> Outcome:
         """What an answer that took a report comes to, by the receipt in it."""
+        receipt = _receipt(body)
+        if receipt is None:
+            words = f"it answered {taken.status}, but not with a receipt: it may have taken it"
+            return replace(taken, kind=OutcomeClass.ambiguous, reason=words)
         try:
-            receipt = decode(body)["receipt"]
             claims = await self._verified(receipt, until)
         except UpstreamSilent as silence:
             words = f"taken, but its receipt could not be verified yet: {silence}"
             return replace(taken, kind=OutcomeClass.ambiguous, reason=words)
-        except (InvalidReceipt, ValueError, LookupError, TypeError, AttributeError) as error:
+        except InvalidReceipt as error:
             words = f"it answered {taken.status}, but not with a receipt that holds: {error}"
             return replace(taken, kind=OutcomeClass.refused, reason=words)
         expected = {"report": str(dispatch.report), "sha256": hashlib.sha256(dispatch.body).hexdigest()}
         if differing := [name for name, value in expected.items() if claims.get(name) != value]:
             held = f"its receipt is for another {' and '.join(differing)} ({claims.get('report')})"
             return replace(taken, kind=OutcomeClass.refused, reason=f"it answered {taken.status}, but {held}")
-        return replace(taken, receipt=receipt, reason=f"{taken.reason}, with a receipt that holds", reply=None)
+        return replace(taken, receipt=receipt, reason=f"{taken.reason}, with a receipt that holds")
 
     async def _verified(self, receipt: str, until: float) -> dict[str, Any]:
         """The claims of a receipt of the upstream, by its keys, which are asked for anew where they do not do."""
@@ -173,6 +176,15 @@ class Gateway:
         if not isinstance(page, dict):
             raise UpstreamSilent("its answer is not a JSON object")
         return page
+
+
+def _receipt(body: bytes) -> str | None:
+    """The receipt in an answer that took a report; None where there is none to be read."""
+    try:
+        receipt = decode(body)["receipt"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return receipt if isinstance(receipt, str) else None
 
 
 def _patient(outcome: Outcome) -> Outcome:

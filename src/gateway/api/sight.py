@@ -1,0 +1,36 @@
+"""What routes of operators share: which connectors one may know of, how they are named, and why something is done."""
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from gateway.access.tokens import Caller
+from gateway.api.body import read_document, takes
+from gateway.api.forwarding import Grounds
+from gateway.api.subtree import covers
+from gateway.domain.catalogue import Catalogue
+from gateway.flow.steer import Sees
+
+Name = Annotated[str, Path(pattern="^[a-z][a-z0-9-]{0,62}$", examples=["national"])]
+
+WHY = takes(Grounds)
+WHY["requestBody"]["required"] = False
+
+
+async def _reason(request: Request) -> str | None:
+    """The reason an operator gives, if there is a body at all."""
+    empty = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
+    return None if empty else (await read_document(request, Grounds)).reason
+
+
+Why = Annotated[str | None, Depends(_reason)]
+
+
+def sight(catalogue: Catalogue, caller: Caller, today: date) -> Sees:
+    """Which connectors the caller may know of, by their ``under``: those within its subtree."""
+
+    def sees(under: str | None) -> bool:
+        return caller.agency is None or (under is not None and covers(catalogue, caller, under, today))
+
+    return sees

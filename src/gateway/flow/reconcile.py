@@ -1,0 +1,109 @@
+"""Reconcile what was delivered to an upstream with what it holds, by id and hash; what it lacks is sent again.
+
+An upstream may lose what it acknowledged: a restored backup, a table that somebody emptied. Receivers know repeats by
+their keys, so sending again is safe; it is not done where a later report of the same key has arrived, which would be
+overtaken from behind.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.db.connectors import lock_connector
+from gateway.db.engine import driver
+from gateway.db.reconciling import Sent, send_again, sent_reports
+from gateway.domain.report import Status
+
+_MOST_AT_ONCE = 1000
+_ENDED = frozenset({Status.returned.value, Status.withdrawn.value})
+
+
+class Held(Protocol):
+    """A report that an upstream holds: its id, the hash of the bytes that were pushed, and what became of it."""
+
+    @property
+    def report(self) -> UUID: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+
+
+class Difference(StrEnum):
+    """How what an upstream holds differs from what was delivered to it."""
+
+    missing = "missing"
+    other_bytes = "other_bytes"
+    not_ended = "not_ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """A report on which both sides differ. ``healed``: it is being sent again."""
+
+    what: Difference
+    sent: Sent
+    held: Held | None
+    healed: bool = False
+
+
+@dataclass(slots=True)
+class Comparison:
+    """How many reports were compared, in what they differ, and how many the upstream holds that were not sent to it."""
+
+    compared: int = 0
+    not_sent: int = 0
+    differing: list[Differing] = field(default_factory=list)
+
+
+async def reconcile(
+    engine: AsyncEngine, connector: int, holdings: AsyncIterator[Held], form: int | None, period: str | None
+) -> Comparison:
+    """Compare what was delivered with what is held, both newest first, of one form and period or of all."""
+    found = Comparison()
+    async with driver(engine) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        held = await anext(holdings, None)
+        async for sent in sent_reports(connection, connector, form, period):
+            while held is not None and held.report > sent.report:
+                found.not_sent += 1
+                held = await anext(holdings, None)
+            is_held = held is not None and held.report == sent.report
+            found.compared += 1
+            what = differs(sent, held if is_held else None)
+            if what is not None:
+                found.differing.append(Differing(what, sent, held if is_held else None))
+            if is_held:
+                held = await anext(holdings, None)
+        while held is not None:
+            found.not_sent += 1
+            held = await anext(holdings, None)
+    return found
+
+
+def differs(sent: Sent, held: Held | None) -> Difference | None:
+    """In what a report differs at the upstream; an end that was not delivered yet is no difference."""
+    if held is None:
+        return Difference.missing
+    if held.sha256 != sent.sha256:
+        return Difference.other_bytes
+    if sent.told in _ENDED and held.status == Status.accepted:
+        return Difference.not_ended
+    return None
+
+
+async def heal(engine: AsyncEngine, connector: int, differing: Sequence[Differing], words: str) -> list[Differing]:
+    """Send again what the upstream lacks; the differences, with which of them are being healed.
+
+    Other bytes under the same id are left to a person.
+    """
+    lacking = [each.sent.report for each in differing if each.what is not Difference.other_bytes]
+    healed = set[UUID]()
+    async with driver(engine) as connection, connection.transaction():
+        await lock_connector(connection, connector)
+        if lacking:
+            healed = await send_again(connection, connector, lacking, words)
+    return [replace(each, healed=each.sent.report in healed) for each in differing]
