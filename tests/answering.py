@@ -93,6 +93,7 @@ class Upstream:
     port: int = 0
     sign_in: Answer | None = None
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
     sign_ins: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
@@ -115,12 +116,13 @@ class Upstream:
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         request = headers, await reader.readexactly(int(headers.get("content-length", "0")))
-        target = first.split(" ")[1]
+        method, target, _ = first.split(" ")
         granted = next((body for path, body in SIGN_INS.items() if target.partition("?")[0].endswith(path)), None)
         if granted is not None:
             self.sign_ins.append(request)
             return self.sign_in or answering("200 OK", body=granted)
         self.requests.append(request)
+        self.methods.append(method)
         self.targets.append(target)
         return self.answer
 

@@ -1,6 +1,5 @@
 """The connectors a worker sends through, kept open between attempts."""
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from cryptography.fernet import MultiFernet
 from gateway.connectors.connector import Connector, ConnectorSettings
 from gateway.connectors.registry import open_connector
 from gateway.db.claims import Target
+from gateway.domain.exact import decode
 from gateway.flow.steer import opened
 
 
@@ -60,5 +60,5 @@ class Upstreams:
             target.allow_private_addresses,
             opened(self._secrets, target.credentials),
             self._deadline_seconds,
-            options=None if target.options is None else json.loads(target.options),
+            options=None if target.options is None else decode(target.options.encode()),
         )

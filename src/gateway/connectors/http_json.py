@@ -1,9 +1,10 @@
-"""Kind `http_json`: POSTs a report as JSON to one URL, signed as Standard Webhooks 1.0 asks."""
+"""Kind `http_json`: POSTs a report as JSON to one URL, or as options map it, signed as Standard Webhooks 1.0 asks."""
 
 import base64
 import hashlib
 
-from gateway.connectors.connector import ConnectorSettings, Dispatch, NoOptions, options_of
+from gateway.connectors.connector import ConnectorSettings, Dispatch, options_of
+from gateway.connectors.mapping import Mapper, MappingOptions, address
 from gateway.connectors.outcome import reminder_refused
 from gateway.connectors.post import SignedPost
 from gateway.domain.delivery import Outcome
@@ -13,14 +14,26 @@ class HttpJson:
     """An upstream that takes one report a request at one URL and knows repeats by their `Idempotency-Key`."""
 
     def __init__(self, settings: ConnectorSettings) -> None:
-        options_of(settings, NoOptions)
-        self._post = SignedPost(settings)
+        self._mapper = Mapper(options_of(settings, MappingOptions))
+        self._url = settings.url
+        self._post = SignedPost(self._mapper.fitted(settings))
 
     async def send(self, dispatch: Dispatch) -> Outcome:
         """Make one attempt."""
         if dispatch.report is None:
             return reminder_refused("http_json")
-        return await self._post.send(dispatch, dispatch.body, report_headers(dispatch))
+        request = await self._mapper.prepare(dispatch)
+        if isinstance(request, Outcome):
+            return request
+        answer = await self._post.post(
+            request.dispatch,
+            request.dispatch.body,
+            report_headers(request.dispatch) | request.headers,
+            until=self._post.ends(),
+            url=address(self._url, request.path),
+            method=request.how.method,
+        )
+        return request.judged(answer, self._post.judged(answer, dispatch.attempted_at))
 
     async def aclose(self) -> None:
         """Close the connections kept open."""

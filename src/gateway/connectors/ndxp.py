@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from gateway.connectors.connector import ConnectorSettings, Dispatch, InvalidConnectorSettings, options_of
 from gateway.connectors.http_json import report_headers
+from gateway.connectors.mapping import Mapper, MappingOptions
 from gateway.connectors.outcome import reminder_refused
 from gateway.connectors.post import SignedPost
 from gateway.connectors.session import Granted, Session, granted_by
@@ -50,8 +51,8 @@ class NdxpLogin(Document):
     prefix: str = Field("Bearer ", pattern=r"^([A-Za-z]{1,20} )?$", description="What goes before it in the header.")
 
 
-class NdxpOptions(Document):
-    """Whose service takes the reports."""
+class NdxpOptions(MappingOptions):
+    """Whose service takes the reports, and how they are told."""
 
     dstcode: str = Field(pattern=r"^VN:GOV:[0-9]{3}\.[0-9]{2}\.[0-9]{2}\.[A-Z][0-9]{2}:[A-Za-z0-9._-]{1,100}$")
     provider_url: str = Field(min_length=1, max_length=2000)
@@ -65,7 +66,8 @@ class Ndxp:
     def __init__(self, settings: ConnectorSettings) -> None:
         self._options = options_of(settings, NdxpOptions)
         check_option_url(self._options.provider_url, "provider_url")
-        self._post = SignedPost(settings, ("username", "password", "signing_secret"))
+        self._mapper = Mapper(self._options)
+        self._post = SignedPost(self._mapper.fitted(settings), ("username", "password", "signing_secret"))
         if "?" in settings.url:
             raise InvalidConnectorSettings(f"url may hold no query: it is the adapter's address before {_FORWARD}")
         self._base = settings.url.rstrip("/") + _FORWARD
@@ -80,15 +82,19 @@ class Ndxp:
         """Make one attempt: once more in another session, within its time, if the first was not taken any more."""
         if dispatch.report is None:
             return reminder_refused("ndxp")
-        until, headers, login = self._post.ends(), report_headers(dispatch), self._options.login
-        url = self._address(self._options.service)
+        request = await self._mapper.prepare(dispatch)
+        if isinstance(request, Outcome):
+            return request
+        told, until, login = request.dispatch, self._post.ends(), self._options.login
+        headers = report_headers(told) | request.headers
+        url = self._address(self._options.service + request.path)
 
         async def post(token: str) -> Reply | NoReply:
             shown = headers | {login.header: f"{login.prefix}{token}"}
-            return await self._post.post(dispatch, dispatch.body, shown, until=until, url=url)
+            return await self._post.post(told, told.body, shown, until=until, url=url, method=request.how.method)
 
         def judged(answer: Reply | NoReply, token: str) -> Outcome:
-            return self._post.judged(answer, dispatch.attempted_at, [token])
+            return request.judged(answer, self._post.judged(answer, dispatch.attempted_at, [token]))
 
         return await self._session.send(post, judged, until)
 
@@ -106,4 +112,5 @@ class Ndxp:
 
     def _address(self, service: str) -> str:
         provider = quote(self._options.provider_url, safe="")
-        return f"{self._base}{service}?dstcode={self._options.dstcode}&providerurl={provider}"
+        joint = "&" if "?" in service else "?"
+        return f"{self._base}{service}{joint}dstcode={self._options.dstcode}&providerurl={provider}"

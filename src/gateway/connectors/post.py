@@ -59,7 +59,14 @@ class SignedPost:
         return self.judged(await self.post(dispatch, body, headers, until=self.ends()), dispatch.attempted_at)
 
     async def post(
-        self, dispatch: Dispatch, body: bytes, headers: Mapping[str, str], *, until: float, url: str | None = None
+        self,
+        dispatch: Dispatch,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        until: float,
+        url: str | None = None,
+        method: str = "POST",
     ) -> Reply | NoReply:
         """Send the body of a delivery, signed, and read the answer."""
         identity, at = str(dispatch.delivery), dispatch.attempted_at
@@ -71,7 +78,7 @@ class SignedPost:
             **self._authorization,
             **headers,
         }
-        return await self.exchange(Request(url or self._settings.url, sent, body), until=until)
+        return await self.exchange(Request(url or self._settings.url, sent, body, method), until=until)
 
     async def exchange(self, request: Request, *, until: float) -> Reply | NoReply:
         """Send any request and read its answer."""

@@ -97,8 +97,22 @@ class ConnectorDocument(Document):
         None,
         description="What the kind asks for beyond this; no secrets. `lgsp`: `token_url`, and `scope` if one is asked "
         "for. `ndxp`: `dstcode`, `provider_url`, `service`, `login`. `dhis2`: `forms`, `org_units`, and `periods` that "
-        "are not of its calendar. `http_json` and `webhook` have none.",
-        examples=[{"token_url": "https://lgsp.example/token"}],
+        "are not of its calendar. `http_json`, `lgsp` and `ndxp`, for a receiver of another shape: `accepted`, "
+        "`returned` and `withdrawn`, each with `method`, `path`, `headers`, `body`, `taken` and `busy`, and the tables "
+        "`codes`; where there is any of the three, an event without one is not sent. `webhook` and `gateway` have none.",
+        examples=[
+            {"token_url": "https://lgsp.example/token"},
+            {
+                "codes": {"offices": {"H26.18": "000-00-18-H26"}},
+                "accepted": {
+                    "method": "PUT",
+                    "path": "/bao-cao/{form}/{period}",
+                    "headers": {"X-Ma-Don-Vi": "{agency|offices}"},
+                    "body": {"rows": {"$each": "row", "$give": {"sector": "{row/sector}"}}},
+                    "taken": {"/MSG": ["Done"]},
+                },
+            },
+        ],
     )
     credentials: dict[_Name, _Secret] | None = Field(
         None,
