@@ -26,8 +26,10 @@ from gateway.api import (
 )
 from gateway.api.deps import Gateway
 from gateway.api.edge import Edge
+from gateway.api.metrics import Metrics
 from gateway.api.problems import install_problems
 from gateway.api.render import render
+from gateway.api.traffic import Traffic
 from gateway.evidence.receipts import Signer
 from gateway.flow.load import Catalogues
 from gateway.flow.receive import Intake
@@ -46,21 +48,28 @@ TAGS = [
     {"name": "consolidations", "description": "A parent's report made from its children's, level by level."},
     {"name": "operations", "description": "Connectors and deliveries (operators)."},
     {"name": "access", "description": "Tokens and public keys."},
-    {"name": "operating", "description": "Health."},
+    {"name": "operating", "description": "Health and metrics."},
 ]
 
 
 def build_gateway(settings: Settings, engine: AsyncEngine) -> Gateway:
     """The parts of a gateway on a database."""
     keys = load_keys(settings)
-    catalogues = Catalogues(engine)
+    catalogues, metrics = Catalogues(engine), Metrics(engine)
     return Gateway(
         settings=settings,
         engine=engine,
         keys=keys,
         tokens=Tokens(keys.tokens, settings.issuer, settings.token_seconds),
         catalogues=catalogues,
-        intake=Intake(engine, catalogues, render, Signer(keys.receipts, settings.issuer).sign),
+        intake=Intake(
+            engine,
+            catalogues,
+            render,
+            Signer(keys.receipts, settings.issuer).sign,
+            count=metrics.traffic.count_reports,
+        ),
+        metrics=metrics,
     )
 
 
@@ -105,5 +114,5 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         app.include_router(router)
     install_problems(app)
     documents.install_documents(app)
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, traffic=Traffic() if gateway is None else gateway.metrics.traffic)
     return app

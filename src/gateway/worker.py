@@ -33,6 +33,7 @@ from gateway.domain.delivery import DEFAULT_SCHEDULE, Event, Outcome, OutcomeCla
 from gateway.flow.forward import Message, conclude, message_of
 from gateway.flow.load import Catalogues
 from gateway.flow.remind import NothingToSend, Reminders
+from gateway.flow.tally import Tally
 from gateway.flow.wake import listen
 from gateway.following import Following
 from gateway.keys import Keys, load_keys
@@ -56,13 +57,15 @@ _random = random.SystemRandom()
 class _Lease:
     """A claim by the loop's clock: when it was known, and until when it surely holds.
 
-    ``sending`` ends the attempt that is under way when the lease does.
+    ``sending`` ends the attempt that is under way when the lease does. ``occurred_at``, once it is known, is when
+    that happened which the upstream is told.
     """
 
     claimed: Claimed
     known: float
     ends: float
     sending: asyncio.Timeout | None = None
+    occurred_at: datetime | None = None
 
     def renew(self, ends: float) -> None:
         """The lease holds until then; an end that has passed is at once."""
@@ -92,6 +95,7 @@ class Worker:
         self._reminders = Reminders(engine, catalogues)
         self._following = Following(engine, catalogues, self._upstreams, timedelta(seconds=settings.follow_seconds))
         self._connections = asyncio.Semaphore(_CONNECTIONS)
+        self._tally = Tally(engine, self._connections)
         self._breaker = breaker or BreakerPolicy(failures=settings.breaker_failures)
         self._sending: set[asyncio.Task[None]] = set()
         self._leases: dict[UUID, _Lease] = {}
@@ -122,6 +126,7 @@ class Worker:
             asyncio.create_task(self._renew()),
             asyncio.create_task(listen(self._engine, self.wake)),
             asyncio.create_task(self._following.run()),
+            asyncio.create_task(self._tally.keep()),
         ]
         try:
             while not self._stopping.is_set():
@@ -210,6 +215,8 @@ class Worker:
             self._sending.add(task)
             self._leases[each.id] = lease
             task.add_done_callback(partial(self._ended, lease))
+            if each.is_lost:
+                self._tally.count_loss(each.target.number)
         return bool(claimed)
 
     def _slots(self, free: int) -> Slots:
@@ -245,6 +252,8 @@ class Worker:
 
         # What nobody took over when the lease ended can still be recorded.
         is_ours = await _insist(record, until=lambda: lease.ends + self._settings.lease_seconds)
+        if is_ours:
+            self._tally.count_attempt(claimed.target.number, ended, lease.occurred_at)
         log.info(
             "delivery attempted",
             delivery=str(claimed.id),
@@ -261,6 +270,7 @@ class Worker:
         except Exception as error:
             return _report(error, "an attempt was not noted", connector=target.name)
         if now.openings > before.openings:
+            self._tally.count_opening(target.number)
             log.warning("connector left alone", connector=target.name, failures=now.failures, until=str(now.until))
         elif now == Breaker() and before.openings:
             log.info("connector works again", connector=target.name)
@@ -281,6 +291,7 @@ class Worker:
         is_sent = False
         try:
             message = await _insist(lambda: self._message(claimed), until=lambda: self._last_start(lease))
+            lease.occurred_at = message.occurred_at
             async with self._upstreams.use(claimed.target) as connector:
                 now = loop.time()
                 if now > self._last_start(lease):

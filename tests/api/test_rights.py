@@ -73,6 +73,7 @@ RIGHTS = {
     "GET /.well-known/jwks.json": ANYBODY,
     "GET /healthz": ANYBODY,
     "GET /readyz": ANYBODY,
+    "GET /metrics": ANYBODY,
 }
 NEEDED = {"GET /v1/completeness": {"form": "TTHC_06A", "period": "2026-Q3"}}
 """Parameters without which a route has no answer."""

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.access.scopes import Scope
 from gateway.access.tokens import Caller, Tokens
+from gateway.api.metrics import Metrics
 from gateway.api.problems import language_of
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
@@ -31,6 +32,7 @@ class Gateway:
     tokens: Tokens
     catalogues: Catalogues
     intake: Intake
+    metrics: Metrics
 
 
 async def _gateway(request: Request) -> Gateway:

@@ -1,6 +1,7 @@
-"""The outermost layer of every request: a request id, security headers, and an answer whatever happens."""
+"""The outermost layer of every request: a request id, security headers, an answer whatever happens, and its count."""
 
 import re
+from time import perf_counter
 
 import structlog
 from fastapi import Request
@@ -9,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
 from gateway.api.problems import unexpected
+from gateway.api.traffic import Traffic
 
 log = structlog.get_logger()
 
@@ -18,23 +20,24 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 class Edge:
     """ASGI middleware. A client's ``X-Request-Id`` is kept if it is a plain token, else one is made."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
+        self.app, self.traffic = app, traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        began = perf_counter()
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = given.decode() if _REQUEST_ID.fullmatch(given) else str(uuid7())
         scope["request_id"] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        started = False
+        status: int | None = None
 
         async def send_marked(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
@@ -48,9 +51,10 @@ class Edge:
         except ClientDisconnect:
             log.info("client went away")
         except Exception as error:
-            if started:  # the client must not take half an answer for a whole one: break the connection
+            if status is not None:  # the client must not take half an answer for a whole one: break the connection
                 raise
             answer = await unexpected(Request(scope), error)
             await answer(scope, receive, send_marked)
         finally:
             structlog.contextvars.clear_contextvars()
+            self.traffic.count_request(scope, status, perf_counter() - began)

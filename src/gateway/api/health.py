@@ -1,9 +1,11 @@
-"""Routes of operators' machines: alive, ready."""
+"""Routes of operators' machines: alive, ready, metrics."""
 
 import shutil
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, ConfigDict
 
 from gateway.api.deps import GatewayParts
@@ -57,3 +59,23 @@ async def read_readiness(gateway: GatewayParts) -> Response:
     checks["disk"] = shutil.disk_usage(place if place.exists() else "/").free > _LEAST_DISK_BYTES
     ready = all(checks.values())
     return Json({"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503)
+
+
+_EXAMPLE = """# HELP gateway_deliveries Deliveries that are not over, by state.
+# TYPE gateway_deliveries gauge
+gateway_deliveries{connector="national",state="pending"} 3.0
+"""
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"example": _EXAMPLE}}}},
+)
+async def read_metrics(gateway: GatewayParts) -> Response:
+    """Metrics for Prometheus, in its text format.
+
+    Those of connectors are the same from every process, those of requests are of the process that answers. While the
+    database is away `gateway_database_up` is 0 and those of connectors are left out.
+    """
+    return Response(await gateway.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

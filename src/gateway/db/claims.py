@@ -45,7 +45,7 @@ class Claimed:
     """A delivery that is ours to send for a lease; ``claimed_at`` is when it was claimed by the database's clock.
 
     It is of a ``report``, or else of what is ``owed``. ``earlier`` attempts have failed since ``first_at`` (None when
-    there were none). ``is_suspect``: its workers keep going away.
+    there were none). ``is_suspect``: its workers keep going away; ``is_lost``: the last one did.
     """
 
     id: UUID
@@ -60,6 +60,7 @@ class Claimed:
     first_at: datetime | None
     claimed_at: datetime
     is_suspect: bool = False
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ WITH claimed AS (
      WHERE connectors.id = pace.id AND taken.connector_id = pace.id AND rate IS NOT NULL
 )
 SELECT claimed.id, report_id, event, reason, claimed.attempts AS number, clock_timestamp() AS claimed_at,
-       agency_id, form_id, period, claimed.kind AS report_kind, owed_by, claimed.made_at, losses,
+       agency_id, form_id, period, claimed.kind AS report_kind, owed_by, claimed.made_at, losses, is_lost,
        c.id AS connector, c.name, c.kind, c.url, c.allow_private_addresses, c.credentials, c.options::text AS options,
        made.count + is_lost::int AS earlier, least(made.first_at, CASE WHEN is_lost THEN lost_at END) AS first_at
   FROM claimed JOIN connectors c ON c.id = connector_id
@@ -299,6 +300,7 @@ def _claimed(row: Any, claim: UUID) -> Claimed:
         row["first_at"],
         row["claimed_at"],
         row["losses"] >= _SUSPICIOUS,
+        row["is_lost"],
     )
 
 

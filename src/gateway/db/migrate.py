@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 # Imported for their tables, which a migration is compared with.
-from gateway.db import catalogue, clients, connectors, deliveries, follows, relays, reports  # noqa: F401
+from gateway.db import catalogue, clients, connectors, deliveries, follows, relays, reports, tallies  # noqa: F401
 from gateway.db.base import metadata
 
 MIGRATIONS = Path(__file__).parents[3] / "migrations"

@@ -69,7 +69,8 @@ _compress = zstandard.ZstdCompressor(level=3).compress
 class Intake:
     """The one way in. ``render`` makes the answer's bytes, which are stored with the report.
 
-    ``forward`` is called when there is something new to forward; nothing depends on it but speed.
+    ``forward`` is called when there is something new to forward; nothing depends on it but speed. ``count`` is told
+    what became of pushes.
     """
 
     engine: AsyncEngine
@@ -77,6 +78,7 @@ class Intake:
     render: Render
     sign: Sign
     forward: Callable[[], None] = lambda: None
+    count: Callable[[Sequence[Reply]], None] = lambda _: None
     turns: int = 2
     _waiting: list[tuple[Push, asyncio.Future[Reply]]] = field(default_factory=list)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
@@ -161,7 +163,9 @@ class Intake:
             )
             if deliveries:
                 self.forward()
-        return [await self._reply(connection, each, catalogue) for each in decisions]
+        replies = [await self._reply(connection, each, catalogue) for each in decisions]
+        self.count(replies)
+        return replies
 
     async def _reply(self, connection: Any, decision: Decision, catalogue: Catalogue) -> Reply:
         match decision:
