@@ -31,11 +31,11 @@ from gateway.api.refusals import problems
 from gateway.api.subtree import covers
 from gateway.connectors.connector import ConnectorSettings, InvalidConnectorOptions, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
+from gateway.db.attempts import find_attempts
 from gateway.db.breakers import find_breaker
 from gateway.db.connectors import all_connectors, connectors_ever, find_connector, pause_connector
 from gateway.db.deliveries import (
     WantedDeliveries,
-    find_attempts,
     find_delivery,
     list_deliveries,
 )
@@ -365,7 +365,7 @@ async def list_(
 async def read(
     delivery: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
 ) -> Response:
-    """One delivery with its attempts."""
+    """One delivery with its attempts, as far back as they are kept."""
     async with driver(gateway.engine) as connection:
         kept = await find_delivery(connection, delivery)
         made = await find_attempts(connection, delivery)
