@@ -122,6 +122,17 @@ def databases(directory: Path) -> Iterator[str]:
                     shutil.rmtree(directory / "postgresql", ignore_errors=True)
 
 
+@contextmanager
+def empty_database(url: str) -> Iterator[str]:
+    """A database without a schema, on the server of another; dropped at the end."""
+    name = f"gateway_empty_{secrets.token_hex(4)}"
+    run(_execute(url, f'CREATE DATABASE "{name}"'))
+    try:
+        yield sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+    finally:
+        run(_execute(url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
 def _is_last(users: TextIO) -> bool:
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -244,7 +255,7 @@ async def until_waiting(connection: asyncpg.Connection, kind: str = "advisory", 
     for _ in range(500):
         waiting = await connection.fetchval(
             "SELECT count(*) FROM pg_locks WHERE locktype = $1 AND NOT granted"
-            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            " AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())",
             kind,
         )
         if waiting >= count:

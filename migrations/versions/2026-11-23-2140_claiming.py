@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from gateway.db.online import brief_locks, build_index
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -37,7 +39,10 @@ CREATE TRIGGER follow AFTER UPDATE OF state ON deliveries FOR EACH ROW
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    for state in ("pending", "sending"):
+        condition = f"state = '{state}'"
+        build_index(f"ix_deliveries_{state}", "deliveries", ["connector_id", "due_at"], where=condition)
+    brief_locks()
     op.create_table(
         "breakers",
         sa.Column("connector_id", sa.Integer(), nullable=False),
@@ -55,14 +60,6 @@ def upgrade() -> None:
     )
     op.add_column("deliveries", sa.Column("losses", sa.SmallInteger(), server_default="0", nullable=False))
     op.add_column("deliveries", sa.Column("is_behind", sa.Boolean(), server_default=sa.false(), nullable=False))
-    for state in ("pending", "sending"):
-        op.create_index(
-            f"ix_deliveries_{state}",
-            "deliveries",
-            ["connector_id", "due_at"],
-            unique=False,
-            postgresql_where=sa.text(f"state = '{state}'"),
-        )
     op.drop_index("ix_deliveries_due", table_name="deliveries")
     op.execute(FOLLOW)
     op.execute("COMMENT ON FUNCTION follow IS 'Makes the next delivery of a key due when the one before it has ended'")

@@ -9,14 +9,17 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from gateway.db.online import brief_locks
+
 revision = "0005"
 down_revision = "0004"
+floor = "0004"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    brief_locks()
     op.create_table(
         "relays",
         sa.Column("report_id", sa.Uuid(), nullable=False),

@@ -7,14 +7,17 @@ Revises: 0005
 import sqlalchemy as sa
 from alembic import op
 
+from gateway.db.online import brief_locks
+
 revision = "0006"
 down_revision = "0005"
+floor = "0004"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    brief_locks()
     op.create_table(
         "tallies",
         sa.Column("connector_id", sa.Integer(), nullable=False),

@@ -20,6 +20,7 @@ from gateway.app import build_app
 from gateway.db.engine import database
 from gateway.db.migrate import differences, upgrade
 from gateway.db.programs import EmbeddedServerError
+from gateway.db.schema import UnfitSchema
 from gateway.demo.errors import DemoError
 from gateway.demo.run import PROVINCES, run_demo
 from gateway.domain.exact import decode, encode
@@ -29,7 +30,7 @@ from gateway.flow.load import Catalogues
 from gateway.keys import MissingKeys
 from gateway.logs import configure_logs
 from gateway.sandbox import run_sandbox
-from gateway.serve import NotMigrated, load_bundled, prepare, serve
+from gateway.serve import load_bundled, prepare, serve
 from gateway.settings import Settings
 from gateway.submit import SubmitError, read_keys, submit_files, validate_files, verify
 from gateway.worker import main as run_worker
@@ -66,7 +67,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
         with asyncio.Runner(loop_factory=auto_loop_factory(use_subprocess=False)) as runner:
             return runner.run(work)
-    except (EmbeddedServerError, MissingKeys, NotMigrated, SubmitError) as error:
+    except (EmbeddedServerError, MissingKeys, SubmitError, UnfitSchema) as error:
         raise _fail(str(error)) from None
     except GatewayError as error:
         for place in error.errors:

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.app import build_app, build_gateway
 from gateway.catalog import bundled_documents
 from gateway.db.engine import database
-from gateway.db.migrate import is_current, upgrade
+from gateway.db.migrate import upgrade
+from gateway.db.schema import require_fit
 from gateway.flow.amend import Document, fill
 from gateway.flow.load import Catalogues
 from gateway.flow.wake import Notifier
@@ -34,20 +35,16 @@ class Server(uvicorn.Server):
         yield
 
 
-class NotMigrated(RuntimeError):
-    """The database does not have this version's schema; the message says what to run."""
-
-
 async def prepare(engine: AsyncEngine, settings: Settings) -> None:
-    """Make the database ready: the embedded one by itself, any other only if it has been migrated.
+    """Make the database ready: the embedded one by itself, any other only if it has a schema this version runs on.
 
-    Raises ``NotMigrated``.
+    Raises ``UnfitSchema``.
     """
     if settings.database_url is None:
         await upgrade(engine)
         await load_bundled(engine)
-    elif not await is_current(engine):
-        raise NotMigrated("the database has another schema than this version needs: run 'gateway migrate'")
+    else:
+        await require_fit(engine)
 
 
 async def load_bundled(engine: AsyncEngine) -> int:

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """After so many failures in a row, over some seconds, a connector is left alone for a while."""
     loss_limit: int = Field(default=5, ge=2)
     """A delivery whose worker went away so many times in a row is set aside for a person."""
+    attempts_days: int = Field(default=180, ge=30)
+    """How long the history of deliveries is kept; longer than any is tried."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

@@ -28,12 +28,14 @@ from gateway.connectors.registry import UnknownConnectorKind
 from gateway.db.breakers import note_attempt
 from gateway.db.claims import Claimed, Slots, Target, cancel_claimed, claim_due, record_attempt, renew_claims
 from gateway.db.engine import database, driver, is_outage
+from gateway.db.schema import require_fit
 from gateway.domain.breaker import Breaker, BreakerPolicy, Ended
 from gateway.domain.delivery import DEFAULT_SCHEDULE, Event, Outcome, OutcomeClass, RetrySchedule
 from gateway.flow.forward import Message, conclude, message_of
 from gateway.flow.load import Catalogues
 from gateway.flow.remind import NothingToSend, Reminders
 from gateway.flow.tally import Tally
+from gateway.flow.upkeep import upkeep
 from gateway.flow.wake import listen
 from gateway.following import Following
 from gateway.keys import Keys, load_keys
@@ -127,6 +129,7 @@ class Worker:
             asyncio.create_task(listen(self._engine, self.wake)),
             asyncio.create_task(self._following.run()),
             asyncio.create_task(self._tally.keep()),
+            asyncio.create_task(upkeep(self._engine, self._settings.attempts_days)),
         ]
         try:
             while not self._stopping.is_set():
@@ -388,11 +391,25 @@ def _report(error: Exception, event: str, **about: object) -> None:
         log.error(event, exc_info=error, **about)
 
 
+async def _require_fit(engine: AsyncEngine) -> None:
+    """Refuse a schema this version does not run on; a database that is away is waited for by the worker itself."""
+    try:
+        await require_fit(engine)
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        _report(error, "the schema could not be looked at")
+
+
 async def main(settings: Settings) -> None:
-    """Forward until SIGTERM or SIGINT, then finish what is being sent; a second signal ends it at once."""
+    """Forward until SIGTERM or SIGINT, then finish what is being sent; a second signal ends it at once.
+
+    Raises ``UnfitSchema``.
+    """
     keys = load_keys(settings)
     loop = asyncio.get_running_loop()
     with database(settings) as engine:
+        await _require_fit(engine)
         worker = Worker(settings, engine, Catalogues(engine), keys)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)

@@ -10,8 +10,9 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
 from gateway.api.refusals import problems
 from gateway.api.sight import WHY, Why, sight
+from gateway.db.attempts import find_attempts
 from gateway.db.connectors import connectors_ever
-from gateway.db.deliveries import WantedDeliveries, find_attempts, find_delivery, list_deliveries
+from gateway.db.deliveries import WantedDeliveries, find_delivery, list_deliveries
 from gateway.db.engine import driver
 from gateway.domain.delivery import DeliveryState
 from gateway.errors import NotFound, Text
@@ -59,7 +60,7 @@ async def list_(
 async def read(
     delivery: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
 ) -> Response:
-    """One delivery with its attempts."""
+    """One delivery with its attempts, as far back as they are kept."""
     async with driver(gateway.engine) as connection:
         kept = await find_delivery(connection, delivery)
         made = await find_attempts(connection, delivery)

@@ -8,8 +8,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.db.attempts import KeptAttempt
 from gateway.db.breakers import Known
-from gateway.db.deliveries import KeptAttempt, KeptDelivery
+from gateway.db.deliveries import KeptDelivery
 from gateway.db.follows import KeptFollow
 from gateway.domain.breaker import BreakerState
 from gateway.domain.catalogue import Catalogue
@@ -130,7 +131,11 @@ class AttemptShape(BaseModel):
 
 
 class FullDelivery(DeliveryShape):
-    """A delivery with the attempts made so far, oldest first."""
+    """A delivery with its attempts, oldest first.
+
+    They are kept for `GATEWAY_ATTEMPTS_DAYS` (180 days unless set, and until their month is over); `attempts` still
+    counts those that are not shown any more.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY | {"history": [_ATTEMPT]}]})
 

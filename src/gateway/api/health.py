@@ -6,12 +6,12 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.deps import GatewayParts
+from gateway.api.deps import GatewayParts, Spoken
 from gateway.api.json import Json
 from gateway.db.engine import is_outage
-from gateway.db.migrate import is_current
+from gateway.db.schema import UnfitSchema, require_fit
 
 router = APIRouter(tags=["operating"])
 
@@ -29,12 +29,19 @@ class Readiness(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"status": "not ready", "checks": {"database": True, "migrations": False, "disk": True}}]
+            "examples": [
+                {
+                    "status": "not ready",
+                    "checks": {"database": True, "migrations": False, "disk": True},
+                    "reason": "The database has schema 0004, this version needs 0007: run 'gateway migrate'.",
+                }
+            ]
         }
     )
 
     status: str
     checks: dict[str, bool]
+    reason: str | None = Field(description="Why this version does not run on the database's schema, and what to do.")
 
 
 @router.get("/healthz", response_model=Health)
@@ -44,21 +51,26 @@ async def read_health() -> Response:
 
 
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
-async def read_readiness(gateway: GatewayParts) -> Response:
-    """Whether the gateway can take reports: database reachable, migrated, disk not full."""
+async def read_readiness(gateway: GatewayParts, language: Spoken) -> Response:
+    """Whether the gateway can take reports: database reachable, its schema one this version runs on, disk not full."""
+    reason = None
     checks = {"database": False, "migrations": False, "disk": False}
     try:
         async with gateway.engine.connect() as connection:
             await connection.execute(sa.text("SELECT 1"))
             checks["database"] = True
-        checks["migrations"] = await is_current(gateway.engine)
+        await require_fit(gateway.engine)
+        checks["migrations"] = True
+    except UnfitSchema as unfit:
+        reason = unfit.message.to(language)
     except Exception as error:
         if not is_outage(error):
             raise
     place = gateway.settings.data_dir
     checks["disk"] = shutil.disk_usage(place if place.exists() else "/").free > _LEAST_DISK_BYTES
     ready = all(checks.values())
-    return Json({"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503)
+    shown = {"status": "ready" if ready else "not ready", "checks": checks, "reason": reason}
+    return Json(shown, 200 if ready else 503)
 
 
 _EXAMPLE = """# HELP gateway_deliveries Deliveries that are not over, by state.

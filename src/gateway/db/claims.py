@@ -135,7 +135,8 @@ SELECT d.id, room.id AS connector, room.places, room.flying, room.since, d.state
          ORDER BY due_at LIMIT 2 * room.places)) AS d
 """
 
-# What is not as it was seen any more was recorded meanwhile, by a worker that outlived its lease.
+# What is not as it was seen any more was recorded meanwhile, by a worker that outlived its lease. Earlier attempts are
+# looked for in the months since the delivery was made (db/attempts.py), and not at all of one that was never tried.
 _CLAIM = """
 WITH claimed AS (
     UPDATE deliveries d SET state = 'sending', claim = $5, due_at = now() + $4::interval, attempts = d.attempts + 1,
@@ -159,7 +160,8 @@ SELECT claimed.id, report_id, event, reason, claimed.attempts AS number, clock_t
   FROM claimed JOIN connectors c ON c.id = connector_id
  CROSS JOIN LATERAL (SELECT count(*), min(started_at) AS first_at FROM attempts a
                       WHERE a.delivery_id = claimed.id
-                        AND a.started_at > coalesce(claimed.finished_at, '-infinity')) AS made
+                        AND claimed.attempts > 1
+                        AND a.started_at > greatest(claimed.finished_at, claimed.made_at - interval '1 day')) AS made
 """
 
 # A delivery behind an earlier one of its key is not looked at again until that one ends, which makes it due

@@ -51,6 +51,8 @@ deliveries = sa.Table(
     sa.Column("outcome", sa.Text),
     # The upstream's own receipt, of the kinds that give one.
     sa.Column("receipt", sa.Text),
+    # What attempts said that were dropped since: the upstream has it, or may have.
+    sa.Column("may_have_arrived", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.CheckConstraint(
         "state in ('pending', 'sending', 'delivered', 'refused', 'exhausted', 'cancelled')", name="state"
     ),
@@ -94,19 +96,6 @@ deliveries = sa.Table(
     ),
 )
 
-attempts = sa.Table(
-    "attempts",
-    metadata,
-    sa.Column("delivery_id", sa.Uuid, primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("started_at", Instant, nullable=False),
-    sa.Column("finished_at", Instant, nullable=False),
-    sa.Column("outcome", sa.Text, nullable=False),
-    sa.Column("status", sa.SmallInteger),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("reply", sa.Text),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class KeptDelivery:
@@ -134,19 +123,6 @@ class KeptDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAttempt:
-    """One attempt that was made."""
-
-    number: int
-    started_at: datetime
-    finished_at: datetime
-    outcome: str
-    status: int | None
-    reason: str
-    reply: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class WantedDeliveries:
     """Which deliveries to list: of which connectors (None is all), and ``before`` the last of the page before."""
 
@@ -168,16 +144,6 @@ SELECT d.id, d.connector_id, c.name AS connector, c.under, c.removed_at IS NOT N
 async def find_delivery(connection: Any, delivery: UUID) -> KeptDelivery | None:
     row = await connection.fetchrow(_DELIVERY + "WHERE d.id = $1", delivery)
     return None if row is None else KeptDelivery(**row)
-
-
-async def find_attempts(connection: Any, delivery: UUID) -> list[KeptAttempt]:
-    """The attempts that were made at a delivery, oldest first."""
-    rows = await connection.fetch(
-        "SELECT number, started_at, finished_at, outcome, status, reason, reply FROM attempts"
-        " WHERE delivery_id = $1 ORDER BY number",
-        delivery,
-    )
-    return [KeptAttempt(**row) for row in rows]
 
 
 async def list_deliveries(connection: Any, wanted: WantedDeliveries) -> list[KeptDelivery]:
@@ -203,8 +169,9 @@ UPDATE deliveries d SET state = 'pending', due_at = now(), outcome = $2
  WHERE (d.report_id IS NULL OR NOT EXISTS (
     SELECT FROM reports r JOIN deliveries l ON l.report_id = r.id AND l.connector_id = d.connector_id
      WHERE r.agency_id = d.agency_id AND r.form_id = d.form_id AND r.kind = d.kind AND r.period = d.period
-       AND l.seq > d.seq AND (l.state IN ('sending', 'delivered') OR EXISTS (
-           SELECT FROM attempts a WHERE a.delivery_id = l.id AND a.outcome IN ('delivered', 'ambiguous')))))
+       AND l.seq > d.seq AND (l.state IN ('sending', 'delivered') OR l.may_have_arrived OR EXISTS (
+           SELECT FROM attempts a WHERE a.delivery_id = l.id AND a.outcome IN ('delivered', 'ambiguous')
+              AND a.started_at >= l.made_at - interval '1 day'))))
 """
 """Makes final deliveries pending and due, unless the upstream is being given, has or may have a later event of
 their report's key."""

@@ -1,6 +1,9 @@
-"""Bringing a database to the schema of this version, and telling whether it is there."""
+"""Bringing a database to the schema of this version, while processes of the version before go on using it."""
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -8,33 +11,54 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 # Imported for their tables, which a migration is compared with.
-from gateway.db import catalogue, clients, connectors, deliveries, follows, relays, reports, tallies  # noqa: F401
+from gateway.db import (  # noqa: F401
+    attempts,
+    catalogue,
+    clients,
+    connectors,
+    deliveries,
+    follows,
+    relays,
+    reports,
+    tallies,
+)
 from gateway.db.base import metadata
+from gateway.db.schema import MIGRATIONS, UnfitSchema, find_schema, misfit, revisions
+from gateway.errors import Text
 
-MIGRATIONS = Path(__file__).parents[3] / "migrations"
-_PARTITION = re.compile(r"_(y\d{4}|default)$")
+_PARTITION = re.compile(r"_(y\d{4}(m\d{2})?|before|default)$")
 _LOCK = 0x47574D49  # one migration at a time, on any number of hosts
+_ASK_AGAIN = 0.2
+"""Seconds between two looks whether another migration has ended."""
+_TRIES, _PAUSE = 100, 1.0
+"""How often a migration that could not have a lock is tried again, and the seconds between, in which others go on."""
+_IN_THE_WAY = {"55P03", "40P01"}
+"""SQLSTATE of a lock that was not to be had in time, and of a deadlock."""
 
 
-def _config(connection: sa.Connection) -> Config:
+def _config(connection: sa.Connection, scripts: Path) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("script_location", str(scripts))
     config.attributes["connection"] = connection
     return config
 
 
 def compare_name(name: str | None, kind: str, _: object) -> bool:
-    """Leaves partitions out of the comparison: they are made by year, not declared."""
+    """Leaves partitions out of the comparison: they are made by year or month, not declared."""
     return not (kind == "table" and name is not None and _PARTITION.search(name))
 
 
-def _upgrade(connection: sa.Connection) -> None:
-    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    command.upgrade(_config(connection), "head")
+def _upgrade(connection: sa.Connection, scripts: Path, revision: str) -> None:
+    found, own = find_schema(connection), revisions(scripts)
+    connection.rollback()
+    if found.revision is None or found.revision in own:
+        command.upgrade(_config(connection, scripts), revision)
+    elif (words := misfit(found, own)) is not None:
+        raise UnfitSchema(words)
 
 
 def _differences(connection: sa.Connection) -> list[str]:
@@ -42,24 +66,53 @@ def _differences(connection: sa.Connection) -> list[str]:
     return [str(difference) for difference in compare_metadata(context, metadata)]
 
 
-def _is_current(connection: sa.Connection) -> bool:
-    newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
-    return MigrationContext.configure(connection).get_current_revision() == newest
+@asynccontextmanager
+async def _alone(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Run while no other migration does.
+
+    The lock is of the session, since a migration may be several transactions. Waiting for it in a statement would hold
+    a snapshot, for which an index that is built concurrently waits in turn.
+    """
+    while not await connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_LOCK))):
+        await connection.rollback()
+        await asyncio.sleep(_ASK_AGAIN)
+    await connection.commit()
+    try:
+        yield
+    finally:
+        try:
+            await connection.rollback()
+            await connection.execute(sa.select(sa.func.pg_advisory_unlock(_LOCK)))
+            await connection.commit()
+        except SQLAlchemyError:  # whatever is wrong with it, a connection that is closed holds no lock
+            await connection.invalidate()
 
 
-async def upgrade(engine: AsyncEngine) -> None:
-    """Run every migration the database has not seen; safe from several processes at once."""
-    async with engine.begin() as connection:
-        await connection.run_sync(_upgrade)
+async def upgrade(engine: AsyncEngine, scripts: Path = MIGRATIONS, revision: str = "head") -> None:
+    """Run every migration the database has not seen, one after another; safe from several processes at once.
+
+    What was done stays when it ends half-way, and is gone on from the next time. A newer schema that still supports
+    this version is left as it is. Raises ``UnfitSchema``.
+    """
+    async with engine.connect() as connection, _alone(connection):
+        for _ in range(_TRIES):
+            try:
+                return await connection.run_sync(_upgrade, scripts, revision)
+            except DBAPIError as error:
+                await connection.rollback()
+                if getattr(error.orig, "sqlstate", None) not in _IN_THE_WAY:
+                    raise
+            await asyncio.sleep(_PAUSE)
+    raise UnfitSchema(
+        Text(
+            "Không khóa được bảng để nâng cấp: có giao dịch đang giữ bảng quá lâu. Hãy chạy lại 'gateway migrate'.",
+            "The migration could not lock a table: something holds it for long (a backup, a transaction left open). "
+            "Run 'gateway migrate' again.",
+        )
+    )
 
 
 async def differences(engine: AsyncEngine) -> list[str]:
     """How the database differs from the models; empty when the migrations are complete."""
     async with engine.connect() as connection:
         return await connection.run_sync(_differences)
-
-
-async def is_current(engine: AsyncEngine) -> bool:
-    """Whether the database has exactly this version's schema."""
-    async with engine.connect() as connection:
-        return await connection.run_sync(_is_current)

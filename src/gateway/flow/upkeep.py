@@ -1,0 +1,30 @@
+"""Upkeep of what grows for ever: partitions made ahead, and dropped when they are old enough."""
+
+import asyncio
+import random
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.db.attempts import keep_up
+from gateway.db.engine import driver
+
+_EVERY, _AGAIN = 3600.0, 60.0
+"""Seconds from one time to the next, and after one that failed. Months are made long before they begin."""
+
+log = structlog.get_logger()
+
+
+async def upkeep(engine: AsyncEngine, attempts_days: int) -> None:
+    """Keep the partitions of attempts now and every so often, until cancelled. What fails is tried again later."""
+    while True:
+        pause = _EVERY
+        try:
+            async with driver(engine) as connection:
+                kept = await keep_up(connection, attempts_days)
+            if kept.made or kept.dropped:
+                log.info("partitions of attempts kept up", made=kept.made, dropped=kept.dropped)
+        except Exception as error:
+            log.warning("partitions of attempts could not be kept up", reason=f"{type(error).__name__}: {error}")
+            pause = _AGAIN
+        await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that workers do not meet
