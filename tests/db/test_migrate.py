@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from forwarding import until
 from gateway.db import migrate
 from gateway.db.engine import open_engine
 from gateway.db.migrate import differences, upgrade
