@@ -6,7 +6,7 @@ Frontend/backend protocol 3: https://www.postgresql.org/docs/current/protocol-me
 import asyncio
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -23,7 +23,8 @@ class Message:
     """A whole message, ``kind`` being its type's letter, or empty for the first that a client sends.
 
     ``statement`` is the SQL text that it belongs to: what the client asked since the last Sync, or the server answers
-    up to ReadyForQuery. ``is_run`` unless it has only been parsed so far.
+    up to ReadyForQuery. ``is_run`` unless it has only been parsed so far. ``earlier`` are the statements before it in
+    the same open transaction.
     """
 
     way: Way
@@ -31,6 +32,7 @@ class Message:
     data: bytes
     statement: str = ""
     is_run: bool = False
+    earlier: Sequence[str] = ()
 
 
 class Fate(Enum):
@@ -90,8 +92,8 @@ class Wire(Link):
         self.rules.append(rule)
         return rule
 
-    def lose_answer(self, text: str, *, skip: int = 0, times: int | None = 1) -> Rule:
-        """Let the server carry out a statement that contains ``text``, and the connection break before it says so.
+    def lose_answer(self, what: str | Matcher, *, skip: int = 0, times: int | None = 1) -> Rule:
+        """Let the server carry out a statement (see ``answer_to``), and the connection break before it says so.
 
         Where the statement is a transaction of its own, or COMMIT, that is a commit whose answer is lost.
         """
@@ -99,7 +101,7 @@ class Wire(Link):
         async def lose(message: Message) -> Fate:
             return Fate.drop if message.kind == "Z" else Fate.swallow
 
-        return self.when(answer_to(text), lose, skip=skip, times=times, last="Z")
+        return self.when(answer_to(what), lose, skip=skip, times=times, last="Z")
 
     def url(self, url: str) -> str:
         """A database's address, by way of this link."""
@@ -123,23 +125,44 @@ def boundary(way: Way, kinds: str = "") -> Matcher:
     return lambda message: message.way is way and (not kinds or (message.kind != "" and message.kind in kinds))
 
 
-def order_of(text: str) -> Matcher:
-    """The client's order to carry out a statement that contains ``text``, before the server has it."""
-    return lambda message: message.way is Way.to_server and message.kind in {"E", "Q"} and text in message.statement
+def commit_of(text: str) -> Matcher:
+    """The COMMIT of a transaction with a statement that contains ``text``; to be used with the two that follow."""
+    return lambda message: (
+        message.statement.startswith("COMMIT") and any(text in statement for statement in message.earlier)
+    )
 
 
-def answer_to(text: str) -> Matcher:
-    """Everything that the server says of a statement that contains ``text``, up to that it is ready for another.
+def order_of(what: str | Matcher) -> Matcher:
+    """The client's order to carry out a statement that contains a text, before the server has it."""
+    is_meant = _statement(what)
+    return lambda message: message.way is Way.to_server and message.kind in {"E", "Q"} and is_meant(message)
+
+
+def answer_to(what: str | Matcher) -> Matcher:
+    """Everything that the server says of a statement that contains a text, up to that it is ready for another.
 
     The first of it is the moment when the statement was handed over and its answer was not; ReadyForQuery (Z) is the
     one that confirms a commit, since an implicit transaction ends no earlier.
     """
-    return lambda message: message.way is Way.to_client and message.is_run and text in message.statement
+    is_meant = _statement(what)
+    return lambda message: message.way is Way.to_client and message.is_run and is_meant(message)
+
+
+def _statement(what: str | Matcher) -> Matcher:
+    if callable(what):
+        return what
+    text = what
+    return lambda message: text in message.statement
 
 
 def notification(message: Message) -> bool:
     """A notification that the server sends to a listener."""
     return message.way is Way.to_client and message.kind == "A"
+
+
+async def forward(message: Message) -> Fate:
+    """Hand the message over: the rule only takes note."""
+    return Fate.forward
 
 
 async def drop(message: Message) -> Fate:
@@ -190,6 +213,7 @@ class _Session(Relay):
         self._statements: dict[bytes, str] = {}
         self._asking: _Exchange | None = None
         self._exchanges: deque[_Exchange] = deque()
+        self._earlier: tuple[str, ...] = ()
 
     async def through(self, way: Way, data: bytes) -> AsyncIterator[tuple[Way, bytes]]:
         self._kept[way] += data
@@ -200,6 +224,9 @@ class _Session(Relay):
                 continue
             message = self._understood(way, kind, whole)
             self._wire.messages += 1
+            if way is Way.to_client and kind == "Z":
+                is_open = whole[5:] != b"I"
+                self._earlier = (*self._earlier, message.statement) if is_open else ()
             if await self._fate(message) is Fate.forward:
                 yield way, whole
         if not data:
@@ -223,7 +250,7 @@ class _Session(Relay):
 
     def _understood(self, way: Way, kind: str, whole: bytes) -> Message:
         exchange = self._asked(kind, whole[5:]) if way is Way.to_server else self._answered(kind)
-        return Message(way, kind, whole, exchange.statement, exchange.is_run)
+        return Message(way, kind, whole, exchange.statement, exchange.is_run, self._earlier)
 
     def _asked(self, kind: str, content: bytes) -> _Exchange:
         if not kind or kind in "pX":  # the start, a password, the end
