@@ -1,5 +1,6 @@
 """The embedded server's life cycle, with real processes that really get killed."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,12 +14,15 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from gateway.db import embedded
 from gateway.db.embedded import LOG_BYTES, EmbeddedServer
+from gateway.db.engine import is_outage
 from gateway.db.programs import EmbeddedServerError
 
 USER = """
 import asyncio, sys
 from pathlib import Path
+from gateway.db import embedded
 from gateway.db.embedded import EmbeddedServer
 
 async def main():
@@ -317,3 +321,26 @@ def test_a_server_that_cannot_start_says_why_in_the_words_of_postgresql(place: P
         place.postmaster.kill()
         with pytest.raises(EmbeddedServerError, match="unrecognized configuration parameter"):
             server.ensure_running()
+
+
+async def test_a_server_that_cannot_start_now_is_away_and_comes_back_when_it_can(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as while its disk is full: reports are then answered 503 at once, not 500 after many starts."""
+    monkeypatch.setattr(embedded, "PAUSE_SECONDS", 0.5)
+    with EmbeddedServer(place.directory) as server:
+        settings, log = place.directory / "data" / "postgresql.conf", place.directory / "postgres.log"
+        good = settings.read_text()
+        settings.write_text(f"{good}\nshared_bufers = 1\n")
+        place.postmaster.kill()
+        with pytest.raises(EmbeddedServerError) as first:
+            await server.connect()
+        assert is_outage(first.value)
+        said = log.read_text()
+        with pytest.raises(EmbeddedServerError, match="unrecognized configuration parameter"):
+            await server.connect()
+        assert log.read_text() == said  # nobody tried again
+        settings.write_text(good)
+        await asyncio.sleep(0.5)
+        connection = await server.connect()
+        await connection.close()

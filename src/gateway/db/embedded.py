@@ -25,6 +25,7 @@ from typing import Self, TextIO
 
 import asyncpg
 import psutil
+import structlog
 from sqlalchemy import URL
 
 from gateway.db.programs import (
@@ -36,10 +37,14 @@ from gateway.db.programs import (
     server_account,
 )
 
+log = structlog.get_logger()
+
 START_SECONDS = 120.0
 """How long a server may take to answer, crash recovery included."""
 STOP_SECONDS = 60.0
 """How long a clean stop may take before the server is stopped at once, to recover at its next start."""
+PAUSE_SECONDS = 2.0
+"""For so long after a start that failed nobody in this process tries another: whoever asks is told why at once."""
 LOG_BYTES = 16 * 1024 * 1024
 """A process that joins and finds a longer ``postgres.log`` moves its content to ``postgres.log.1``."""
 
@@ -85,6 +90,8 @@ class EmbeddedServer:
         self._programs = Path()
         self._membership: TextIO | None = None
         """``users.lock``, held shared."""
+        self._failed: tuple[float, EmbeddedServerError] | None = None
+        """The last start that failed, and when."""
 
     def __enter__(self) -> Self:
         self.acquire()
@@ -120,14 +127,24 @@ class EmbeddedServer:
         return self.url
 
     def ensure_running(self) -> None:
-        """Bring the server back after a refused connection; any number of processes may ask at once."""
+        """Bring the server back after a refused connection; any number of processes may ask at once.
+
+        Raises ``EmbeddedServerError`` when it cannot be had now, such as while its disk is full.
+        """
         with self._locked("server.lock"):
             if self._membership is None:
                 raise EmbeddedServerError(
                     vi=f"Tiến trình này không còn dùng PostgreSQL tại {self.directory}.",
                     en=f"This process no longer uses the PostgreSQL in {self.directory}.",
                 )
-            self._bring_up()
+            if self._failed is not None and time.monotonic() - self._failed[0] < PAUSE_SECONDS:
+                raise EmbeddedServerError(vi=self._failed[1].message.vi, en=self._failed[1].message.en)
+            try:
+                self._bring_up()
+            except EmbeddedServerError as error:
+                self._failed = time.monotonic(), error
+                log.error("the embedded PostgreSQL cannot be started", reason=error.message.en)
+                raise
 
     def release(self) -> None:
         """Leave the users; the last one stops the server."""

@@ -11,12 +11,20 @@ from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gateway.db.embedded import EmbeddedServer
+from gateway.db.programs import EmbeddedServerError
 from gateway.domain.exact import decode, encode
 from gateway.settings import Settings
 
 # Classes of SQLSTATE that mean "not now": connection, resources, operator intervention, system error.
 _OUTAGE_CLASSES = ("08", "53", "57", "58")
-_OUTAGES = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, exc.TimeoutError)
+_OUTAGES = (
+    OSError,
+    TimeoutError,
+    EmbeddedServerError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    exc.TimeoutError,
+)
 _SESSION = {"application_name": "gateway", "idle_in_transaction_session_timeout": "60s"}
 """A process that hangs inside a transaction gives its locks back after this long."""
 

@@ -1,0 +1,8 @@
+"""The statements of the gateway at which faults strike, known by words that occur in no other."""
+
+STORING = "INSERT INTO payloads"
+"""Stores reports with all that hangs on them, and is a transaction of its own."""
+CLAIMING = "UPDATE deliveries d SET state = 'sending'"
+"""Makes due deliveries ours, before COMMIT."""
+RECORDING = "finished_at = CASE WHEN $3 = 'pending'"
+"""Records how an attempt ended, and is a transaction of its own."""
