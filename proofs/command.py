@@ -9,9 +9,7 @@ from typing import Annotated
 import typer
 import uvloop
 from rich.console import Console
-from rich.table import Table
 
-from proofs.broken import CONTROLS
 from proofs.run import Result, ground, run, workplace
 from proofs.scenario import Scenario
 from proofs.scenarios import SCENARIOS

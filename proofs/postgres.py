@@ -129,4 +129,4 @@ async def prepared(server: EmbeddedServer) -> Postgres:
 
 def _is_needed(agency: dict[str, object]) -> bool:
     code = str(agency["code"])
-    return "." not in code or agency["level"] == "department" and code.split(".")[0] in PROVINCES
+    return "." not in code or (agency["level"] == "department" and code.split(".")[0] in PROVINCES)

@@ -66,7 +66,7 @@ class Process:
         """Whether it has ended within so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._process.is_running():
+                while self._process.is_running():  # noqa: ASYNC110 - it is no child of ours
                     await asyncio.sleep(0.02)
         return not self._process.is_running()
 
@@ -107,8 +107,8 @@ class Nursery:
     ) -> int:
         """Start ``gateway`` with these arguments and give its pid."""
         order = Order(list(arguments), self._environment | dict(environment), str(log), broken)
-        assert self._parent.stdin is not None  # noqa: S101 - both are pipes
-        assert self._parent.stdout is not None  # noqa: S101
+        assert self._parent.stdin is not None
+        assert self._parent.stdout is not None
         async with self._turn:
             self._parent.stdin.write(msgspec.json.encode(order) + b"\n")
             return int(await self._parent.stdout.readline())

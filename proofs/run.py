@@ -55,11 +55,13 @@ async def run(ground: Ground, scenario: Scenario, seed: int, turn: int, broken: 
     started = loop.time()
     with Ledger(ground.directory / f"{name}.jsonl") as ledger:
         ledger.write(began)
-        async with ground.postgres.database(name) as database:
-            async with Stage(ground, database, ledger, chance, scenario.settings, broken) as stage:
-                async with asyncio.timeout(scenario.seconds):
-                    await scenario.act(stage)
-                found = await stage.settle()
+        async with (
+            ground.postgres.database(name) as database,
+            Stage(ground, database, ledger, chance, scenario.settings, broken) as stage,
+        ):
+            async with asyncio.timeout(scenario.seconds):
+                await scenario.act(stage)
+            found = await stage.settle()
         ledger.path.with_suffix(".survey.json").write_bytes(msgspec.json.encode(found))
         return _result(began, Books(ledger.lines(), found), loop.time() - started)
 

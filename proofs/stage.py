@@ -4,7 +4,7 @@ import asyncio
 import random
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,10 +190,8 @@ class Stage:
         until = loop.time() + _SETTLE
         while loop.time() < until and await self._open():
             for name in sorted(self.wells):
-                try:
+                with suppress(httpx.TransportError):
                     await self.http.post(f"/v1/connectors/{name}/retry", json={"reason": "healed"})
-                except httpx.TransportError:
-                    pass
             await asyncio.sleep(0.3)
 
     async def _open(self) -> bool:

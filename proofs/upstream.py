@@ -62,7 +62,7 @@ async def taking(exchange: Exchange) -> None:
 
 @dataclass(slots=True)
 class Upstream:
-    """An upstream on a port of this machine, while the ``async with`` block runs; ``behave`` can be changed any time."""
+    """An upstream on a port of this machine while the ``async with`` block runs; ``behave`` may change any time."""
 
     name: str
     ledger: Ledger

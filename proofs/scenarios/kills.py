@@ -19,7 +19,7 @@ async def kill_api(stage: Stage) -> None:
     async with stage.load():
         for _ in range(4):
             await stage.wait(0.4, 1.2)
-            assert stage.api is not None  # noqa: S101
+            assert stage.api is not None
             stage.api.kill()
             await stage.serve()
 

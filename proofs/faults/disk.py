@@ -1,0 +1,69 @@
+"""A small disk that can be filled and freed: a file with an ext4 on it, mounted through a loop device."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Self
+
+_BALLAST = "ballast"
+
+
+class NotPossible(RuntimeError):
+    """This machine or this account cannot make a disk; the message says what it would take."""
+
+
+class SmallDisk:
+    """A disk of ``megabytes`` mounted at ``directory`` while the block runs; what was on it is lost afterwards.
+
+    ``image`` is the file that holds it. Raises ``NotPossible`` where file systems cannot be mounted: a proof that
+    needs one has then not been run, which is something else than passed.
+    """
+
+    def __init__(self, directory: Path, image: Path, megabytes: int) -> None:
+        self.directory, self.image, self._megabytes = directory, image, megabytes
+
+    def __enter__(self) -> Self:
+        if os.geteuid() != 0:
+            raise NotPossible("mounting a disk needs root")
+        for program in ("mkfs.ext4", "mount", "umount"):
+            if shutil.which(program) is None:
+                raise NotPossible(f"mounting a disk needs the program {program}")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with self.image.open("wb") as file:
+            file.truncate(self._megabytes * 1024 * 1024)
+        _run("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(self.image))
+        _run("mount", "-o", "loop", str(self.image), str(self.directory))
+        (self.directory / "lost+found").rmdir()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _run("umount", "--lazy", str(self.directory))
+        self.image.unlink()
+
+    @property
+    def free_bytes(self) -> int:
+        """What can still be written."""
+        state = os.statvfs(self.directory)
+        return state.f_bavail * state.f_frsize
+
+    def fill(self, leaving: int = 0) -> None:
+        """Take all the space there is, but for so many bytes."""
+        with (self.directory / _BALLAST).open("ab") as file:
+            while (wanted := self.free_bytes - leaving) > 0:
+                try:
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, wanted)
+                except OSError:  # what the file system needs for itself is not to be had
+                    if wanted < 64 * 1024:
+                        return
+                    leaving += 16 * 1024
+
+    def free(self) -> None:
+        """Give back what ``fill`` took."""
+        (self.directory / _BALLAST).unlink(missing_ok=True)
+
+
+def _run(*command: str) -> None:
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise NotPossible(f"{command[0]}: {ended.stderr.strip()}")
