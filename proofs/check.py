@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeySet, OKPKey
 from msgspec.json import decode
 
 from proofs.books import RANKS, Books, Fate, Move, Push
-from proofs.ledger import Arrived, Connected
+from proofs.ledger import Arrived, Connected, Observed
 from proofs.survey import KeptDelivery, KeptReport
 
 GRACE = 2.0
@@ -44,7 +44,7 @@ Breaches = Iterator[tuple[str, str]]
 
 def _acknowledged_is_stored(books: Books) -> Breaches:
     """A report that was acknowledged is stored under that id, with these bytes and the receipt that was given."""
-    keys = KeySet.import_key_set(books.survey.keys) if books.survey.keys.get("keys") else KeySet([])
+    keys = KeySet([OKPKey.import_key({**each}) for each in books.survey.keys["keys"]])
     for push in _pushes_of(books, "accepted"):
         for answer in push.good:
             name, kept = f"push {push.sent.push}", books.reports.get(answer.report or "")
@@ -74,8 +74,8 @@ def _receipt_fault(receipt: str | None, kept: KeptReport, keys: KeySet) -> str |
         claims = decode(jws.deserialize_compact(receipt, keys, algorithms=["Ed25519"]).payload)
     except (JoseError, ValueError) as error:
         return f"the receipt does not verify: {error}"
-    expected = {"report": kept.id, "sha256": kept.sha256, "agency": kept.agency, "form": kept.form}
-    expected |= {"period": kept.period, "kind": kept.kind, "revision": kept.revision}
+    named = ("sha256", "agency", "form", "period", "kind", "revision")
+    expected = {"report": kept.id, **{name: getattr(kept, name) for name in named}}
     wrong = [name for name, value in expected.items() if claims.get(name) != value]
     return f"the receipt says otherwise of {', '.join(wrong)}" if wrong else None
 
@@ -221,18 +221,22 @@ def _few_duplicates(books: Books) -> Breaches:
         taken, unclear = sum(map(books.was_taken, arrivals)), kept.outcomes.count("ambiguous")
         if len(arrivals) > kept.attempts:
             yield delivery, f"arrived {len(arrivals)} times in {kept.attempts} attempts"
-        if taken > 1 + unclear:
+        if taken > 1 + unclear or kept.outcomes.count("delivered") > 1:
             yield delivery, f"was taken {taken} times, and {unclear} attempts were unclear"
         if unclear > len(books.faults) + len(arrivals) - taken:
             yield delivery, f"{unclear} attempts were unclear, and {len(books.faults)} things went wrong"
 
 
 def _finals_stand(books: Books) -> Breaches:
-    """A delivery that was seen delivered stays so."""
-    for seen in books.observed:
-        kept = books.deliveries.get(seen.delivery)
-        if seen.state not in _OPEN and (kept is None or kept.state != seen.state):
-            yield seen.delivery, f"was {seen.state}, and then {kept.state if kept else 'gone'}"
+    """A delivery that was seen in a final state stays in it."""
+    final: dict[str, str] = {}
+    last = [Observed(delivery=each.id, state=each.state) for each in books.deliveries.values()]
+    for seen in [*books.observed, *last]:
+        before = final.get(seen.delivery, seen.state)
+        if before != seen.state:
+            yield seen.delivery, f"was {before}, and then {seen.state}"
+        if seen.state not in _OPEN:
+            final[seen.delivery] = seen.state
 
 
 def _outcomes_are_right(books: Books) -> Breaches:

@@ -19,7 +19,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=
     at: float = msgspec.field(default_factory=time.time)
 
 
-class Began(Record):
+class Began(Record, frozen=True, kw_only=True, omit_defaults=True):
     """What the lines after this are of. ``lease`` is in seconds; ``broken`` is the guarantee broken on purpose."""
 
     scenario: str
@@ -29,7 +29,7 @@ class Began(Record):
     broken: str | None = None
 
 
-class Connected(Record):
+class Connected(Record, frozen=True, kw_only=True, omit_defaults=True):
     """An upstream that takes reports of an agency and all below it (None: of all).
 
     ``ends`` are the states its deliveries may end in, ``outcomes`` those its attempts may come to (None: any).
@@ -41,7 +41,7 @@ class Connected(Record):
     outcomes: Sequence[str] | None = None
 
 
-class Sent(Record):
+class Sent(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A request that is about to be made: a report, or that one is returned or withdrawn (``about`` which).
 
     A request that is repeated keeps its number. ``key`` is agency, form, period and kind of the report; ``sha256`` is
@@ -55,7 +55,7 @@ class Sent(Record):
     about: str | None = None
 
 
-class Answered(Record):
+class Answered(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to a request, and what it says of the report."""
 
     push: int
@@ -66,14 +66,14 @@ class Answered(Record):
     receipt: str | None = None
 
 
-class Unanswered(Record):
+class Unanswered(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A request without a whole answer: nobody knows yet what became of it."""
 
     push: int
     reason: str
 
 
-class Arrived(Record):
+class Arrived(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A whole request that reached an upstream: its ``number``-th. ``sha256`` is over the body that arrived."""
 
     connector: str
@@ -87,7 +87,7 @@ class Arrived(Record):
     report_sha256: str | None = None
 
 
-class Replied(Record):
+class Replied(Record, frozen=True, kw_only=True, omit_defaults=True):
     """What an upstream answered to an arrival; without a status the connection ended without an answer."""
 
     connector: str
@@ -95,7 +95,7 @@ class Replied(Record):
     status: int | None
 
 
-class Fault(Record):
+class Fault(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Something that was done to the system. ``delivery``: the one that was being sent and has to be sent again."""
 
     what: str
@@ -103,14 +103,14 @@ class Fault(Record):
     delivery: str | None = None
 
 
-class Observed(Record):
+class Observed(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The state in which a delivery was seen."""
 
     delivery: str
     state: str
 
 
-class Measured(Record):
+class Measured(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A figure that has to be at most so much."""
 
     what: str

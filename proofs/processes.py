@@ -27,6 +27,8 @@ class Process:
     def __init__(self, name: str, pid: int, ledger: Ledger) -> None:
         self.name, self.pid, self._ledger = name, pid, ledger
         self._process = psutil.Process(pid)
+        self.is_wanted = True
+        """Whether nobody told it to end."""
 
     @property
     def is_alive(self) -> bool:
@@ -39,6 +41,7 @@ class Process:
 
     def kill(self, delivery: str | None = None) -> None:
         """``kill -9``: nothing is finished, nothing is said. ``delivery`` is the one it was sending."""
+        self.is_wanted = False
         os.kill(self.pid, signal.SIGKILL)
         self._ledger.write(Fault(what="kill", who=self.name, delivery=delivery))
 
@@ -54,6 +57,7 @@ class Process:
 
     async def end(self) -> None:
         """Ask it to end, and wait until it has; one that does not is killed."""
+        self.is_wanted = False
         with suppress(psutil.NoSuchProcess):
             self._process.terminate()
             self._process.resume()

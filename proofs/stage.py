@@ -42,8 +42,8 @@ class Ground:
     directory: Path
 
 
-class NotReady(RuntimeError):
-    """A process did not start, which says nothing about the promises."""
+class NotRun(RuntimeError):
+    """A process did not start, or ended by itself: the run says nothing about the promises."""
 
 
 class Stage:
@@ -70,7 +70,7 @@ class Stage:
         """Names of upstreams that deliver in the end."""
         self._ground, self._settings, self._broken = ground, settings, broken
         self._urls: dict[str, str] = {}
-        self._started = 0
+        self._started: list[Process] = []
         self._port = free_port()
         self._keys = keys()
         self._client = Client(self.http, ledger, chance)
@@ -81,10 +81,19 @@ class Stage:
         return self
 
     async def __aexit__(self, *error: Any) -> None:
-        await asyncio.gather(*(each.end() for each in [*self.workers, *([self.api] if self.api else [])]))
+        await asyncio.gather(*(each.end() for each in self._started if each.is_wanted))
         await self._ending.aclose()
 
     # What a scenario brings up
+
+    async def begin(self, workers: int = 2, *, api_port: int | None = None, worker_port: int | None = None) -> None:
+        """The usual: an API, three upstreams of two kinds, and workers; each through a port if one is given."""
+        await self.serve(api_port)
+        await self.upstream("national")
+        await self.upstream("hanoi", under="H26")
+        await self.upstream("office", kind="webhook")
+        for _ in range(workers):
+            await self.work(worker_port)
 
     async def serve(self, port: int | None = None) -> Process:
         """Start the API, which reaches PostgreSQL through a ``port`` if one is given; wait until it answers.
@@ -172,17 +181,22 @@ class Stage:
         await self.postgres.start()
         for name in self.wells:
             self.upstreams[name].behave = taking
-        for process in (self.api, *self.workers):
-            if process is not None:
-                process.resume()
-        self.workers = [each for each in self.workers if each.is_alive]
-        if self.api is None or not self.api.is_alive:
+        for process in self._started:
+            process.resume()
+        self.workers = [each for each in self.workers if each.is_wanted]
+        if self.api is None or not self.api.is_wanted:
             await self.serve()
         if not self.workers:
             await self.work()
         await self._until_delivered()
+        self._require_alive()
         await asyncio.gather(*(each.end() for each in self.workers))
         return await survey(self.http)
+
+    def _require_alive(self) -> None:
+        gone = [each.name for each in self._started if each.is_wanted and not each.is_alive]
+        if gone:
+            raise NotRun(f"{', '.join(gone)} ended without being told to; the logs say why")
 
     async def _until_delivered(self) -> None:
         """Wait, hastening what waits out its back-off; what is not delivered in time the checker finds."""
@@ -211,17 +225,17 @@ class Stage:
     async def _start(self, name: str, arguments: Sequence[str], port: int | None) -> Process:
         if port is not None or name not in self._urls:
             self._urls[name] = self.postgres.url(self.database, port)
-        self._started += 1
         environment = _STARTED | {
             "GATEWAY_DATABASE_URL": self._urls[name],
             "GATEWAY_DATA_DIR": str(self._ground.directory),
             "GATEWAY_PORT": str(self._port),
             **self._settings,
         }
-        called = f"{name}-{self._started}"
+        called = f"{name}-{len(self._started) + 1}"
         log = self.ledger.path.with_name(f"{self.ledger.path.stem}-{called}.log")
         pid = await self._ground.nursery.start(arguments, environment, log, self._broken)
-        return Process(called, pid, self.ledger)
+        self._started.append(Process(called, pid, self.ledger))
+        return self._started[-1]
 
     async def _until_answering(self, api: Process) -> None:
         loop = asyncio.get_running_loop()
@@ -233,7 +247,7 @@ class Stage:
             except httpx.TransportError:
                 pass
             await asyncio.sleep(0.02)
-        raise NotReady(f"{api.name} does not answer")
+        raise NotRun(f"{api.name} does not answer")
 
 
 def free_port() -> int:

@@ -42,7 +42,7 @@ class Survey(msgspec.Struct, frozen=True):
 
     reports: Sequence[KeptReport]
     deliveries: Sequence[KeptDelivery]
-    keys: dict[str, Any]
+    keys: dict[str, list[dict[str, str]]]
 
 
 async def survey(http: httpx.AsyncClient) -> Survey:

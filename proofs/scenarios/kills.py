@@ -4,28 +4,19 @@ from proofs.scenario import Scenario
 from proofs.stage import Stage
 
 
-async def _begun(stage: Stage, workers: int = 2) -> None:
-    """The usual: an API, workers, and three upstreams of two kinds."""
-    await stage.serve()
-    await stage.upstream("national")
-    await stage.upstream("hanoi", under="H26")
-    await stage.upstream("office", kind="webhook")
-    for _ in range(workers):
-        await stage.work()
-
-
 async def kill_api(stage: Stage) -> None:
-    await _begun(stage)
+    """The API is killed again and again, and started again."""
+    await stage.begin()
     async with stage.load():
         for _ in range(4):
             await stage.wait(0.4, 1.2)
-            assert stage.api is not None
-            stage.api.kill()
+            stage.running_api.kill()
             await stage.serve()
 
 
 async def kill_worker(stage: Stage) -> None:
-    await _begun(stage)
+    """One of two workers is killed again and again, and another started."""
+    await stage.begin()
     async with stage.load():
         for _ in range(5):
             await stage.wait(0.3, 1.2)
@@ -34,7 +25,8 @@ async def kill_worker(stage: Stage) -> None:
 
 
 async def kill_postgres(stage: Stage) -> None:
-    await _begun(stage)
+    """All of PostgreSQL is killed, twice, and then one of the processes that serve connections."""
+    await stage.begin()
     async with stage.load():
         for _ in range(2):
             await stage.wait(0.5, 1.5)
@@ -47,7 +39,7 @@ async def kill_postgres(stage: Stage) -> None:
 
 
 SCENARIOS = [
-    Scenario("kill-api", kill_api),
-    Scenario("kill-worker", kill_worker),
-    Scenario("kill-postgres", kill_postgres),
+    Scenario("kill-api", kill_api, ["answers-before-commit", "outbox-after-commit", "forwards-what-it-refused"]),
+    Scenario("kill-worker", kill_worker, ["delivered-before-sent", "never-takes-over"]),
+    Scenario("kill-postgres", kill_postgres, ["commits-asynchronously"]),
 ]
