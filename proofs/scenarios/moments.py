@@ -1,11 +1,5 @@
 """Processes that are killed at one certain moment: at each step between a process and its data, or its upstream."""
 
-import asyncio
-
-from proofs.faults.wire import Fate, Message, Wire, boundary
-from proofs.faults.link import Way
-from proofs.ledger import Observed
-from proofs.scenario import Scenario
 from proofs.stage import Stage
 from proofs.upstream import Behaviour, Exchange, taking
 
