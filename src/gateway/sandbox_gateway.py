@@ -1,7 +1,8 @@
 """What makes the sandbox a gateway above: it takes relayed reports, gives receipts for them, and tells what it holds.
 
 Like the rest of the sandbox it checks what a careful receiver checks: the digest, and that the first receipt is for
-just these bytes under this id. Who signed that receipt it does not know; a real gateway is told by ``gateway client trust``.
+just these bytes under this id. Who signed that receipt it does not know; a real gateway is told by
+``gateway client trust``.
 """
 
 import base64
