@@ -1,7 +1,7 @@
 """A stand-in for the national system, to try the gateway out and to test it with: `gateway sandbox`.
 
-A test double and nothing more: it takes what an `http_json` connector sends, checks what a careful receiver
-checks, keeps the list of arrivals in memory, and misbehaves when told to. It shares no code with the
+A test double and nothing more: it takes what connectors of kind `http_json` and `gateway` send, checks what a careful
+receiver checks, keeps the list of arrivals in memory, and misbehaves when told to. It shares no code with the
 connectors, so the two can only agree by both following the standards.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 from uuid import UUID
 
 import jiter
@@ -27,6 +27,7 @@ from starlette.datastructures import Headers
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway.domain.delivery import Event
+from gateway.sandbox_gateway import NotARelay, Stamp, kind_of, read_relayed
 
 TOLERANCE = timedelta(minutes=5)
 """How far a `webhook-timestamp` may lie from the clock here, as Standard Webhooks recommends."""
@@ -118,6 +119,8 @@ class Sandbox:
     key: bytes | None
     record: Path | None
     behaviour: Behaviour = field(default_factory=Behaviour)
+    stamp: Stamp = field(default_factory=Stamp)
+    ended: dict[UUID, str] = field(default_factory=dict)
     arrivals: dict[str, Arrival] = field(default_factory=dict)
 
     def next_behaviour(self) -> Behaviour:
@@ -136,6 +139,48 @@ class Sandbox:
         key = f"{arrival.id}:{arrival.event}"
         if headers.get("idempotency-key") != key:
             raise NotAsAgreed(400, f"Idempotency-Key is not {key}, the report and event of the body")
+        return self._keep(key, arrival, now)
+
+    def take_relayed(self, headers: Headers, body: bytes, now: datetime) -> tuple[Arrival, str]:
+        """Check and keep a report that another gateway took first; with a receipt. Raises `NotAsAgreed`."""
+        _check_digest(headers, body)
+        try:
+            found = read_relayed(headers, body)
+        except NotARelay as error:
+            raise NotAsAgreed(403, str(error)) from error
+        arrival = Arrival(
+            id=found.id,
+            event=Event.accepted,
+            sha256=found.sha256,
+            report_sha256=found.sha256,
+            agency=found.agency,
+            form=found.form,
+            period=found.period,
+            revision=found.revision,
+            first_at=now,
+            last_at=now,
+        )
+        return self._keep(f"{found.id}:accepted", arrival, now), self.stamp.receipt(found, kind_of(body))
+
+    def end_relayed(self, report: UUID, event: Event, body: bytes, now: datetime) -> Arrival:
+        """Keep that a relayed report was returned or withdrawn. Raises `NotAsAgreed`."""
+        if f"{report}:accepted" not in self.arrivals:
+            raise NotAsAgreed(404, "there is no such report")
+        self.ended[report] = event.value
+        sha256 = hashlib.sha256(body).hexdigest()
+        return self._keep(
+            f"{report}:{event}", Arrival(id=report, event=event, sha256=sha256, first_at=now, last_at=now), now
+        )
+
+    def held(self) -> list[dict[str, object]]:
+        """The relayed reports, newest first, as a gateway lists them."""
+        found = [each for each in self.arrivals.values() if each.event is Event.accepted]
+        return [
+            {"id": str(each.id), "sha256": each.report_sha256, "status": self.ended.get(each.id, "accepted")}
+            for each in sorted(found, key=lambda each: each.id, reverse=True)
+        ]
+
+    def _keep(self, key: str, arrival: Arrival, now: datetime) -> Arrival:
         if known := self.arrivals.get(key):
             if known.sha256 != arrival.sha256:
                 raise NotAsAgreed(409, "this Idempotency-Key arrived before with another body")
@@ -214,16 +259,8 @@ async def take(request: Request, sandbox: Here) -> Response:
     """Take a report, as the behaviour set allows: 201 the first time, 200 with `"duplicate": true` after."""
     body = await request.body()
     behaviour = sandbox.next_behaviour()
-    match behaviour.mode:
-        case Mode.refuse:
-            return _problem(behaviour.status or 422, "told to refuse", behaviour.retry_after)
-        case Mode.throttle:
-            wait = 1 if behaviour.retry_after is None else behaviour.retry_after
-            return _problem(behaviour.status or 429, "told to throttle", wait)
-        case Mode.drop:
-            return _drop(request)
-        case Mode.accept | Mode.stall:
-            pass
+    if (refusal := _misbehaves(request, behaviour)) is not None:
+        return refusal
     try:
         arrival = sandbox.take(request.headers, body, datetime.now(UTC))
     except NotAsAgreed as error:
@@ -233,6 +270,20 @@ async def take(request: Request, sandbox: Here) -> Response:
     duplicate = arrival.count > 1
     answer = {"id": str(arrival.id), "event": arrival.event, "duplicate": duplicate}
     return JSONResponse(answer, 200 if duplicate else 201)
+
+
+def _misbehaves(request: Request, behaviour: Behaviour) -> Response | None:
+    """The answer of a sandbox that was told not to take what arrives; None where it takes it."""
+    match behaviour.mode:
+        case Mode.refuse:
+            return _problem(behaviour.status or 422, "told to refuse", behaviour.retry_after)
+        case Mode.throttle:
+            wait = 1 if behaviour.retry_after is None else behaviour.retry_after
+            return _problem(behaviour.status or 429, "told to throttle", wait)
+        case Mode.drop:
+            return _drop(request)
+        case Mode.accept | Mode.stall:
+            return None
 
 
 def _drop(request: Request) -> Response:
@@ -251,6 +302,61 @@ async def _stall(request: Request, seconds: float) -> None:
             await request.receive()
 
 
+@router.post("/oauth/token")
+async def token() -> dict[str, object]:
+    """A token, for anybody."""
+    return {"access_token": "sandbox", "token_type": "Bearer", "expires_in": 3600}
+
+
+@router.get("/.well-known/jwks.json")
+async def read_keys(sandbox: Here) -> dict[str, object]:
+    """The key that verifies the sandbox's receipts."""
+    return dict(sandbox.stamp.public())
+
+
+@router.post("/v1/reports", status_code=201)
+async def take_relayed(request: Request, sandbox: Here) -> Response:
+    """Take a relayed report, as the behaviour set allows, and give a receipt for it."""
+    body = await request.body()
+    behaviour = sandbox.next_behaviour()
+    if (refusal := _misbehaves(request, behaviour)) is not None:
+        return refusal
+    try:
+        arrival, receipt = sandbox.take_relayed(request.headers, body, datetime.now(UTC))
+    except NotAsAgreed as error:
+        return _problem(error.status, error.reason)
+    if behaviour.mode is Mode.stall:
+        await _stall(request, behaviour.seconds)
+    answer = {"id": str(arrival.id), "status": "accepted", "sha256": arrival.sha256, "receipt": receipt}
+    return JSONResponse(answer, 200 if arrival.count > 1 else 201)
+
+
+@router.post("/v1/reports/{report}/{end}")
+async def end_relayed(report: UUID, end: Literal["return", "withdraw"], request: Request, sandbox: Here) -> Response:
+    """Be told that a relayed report was returned or withdrawn."""
+    body = await request.body()
+    if (refusal := _misbehaves(request, sandbox.next_behaviour())) is not None:
+        return refusal
+    event = Event.returned if end == "return" else Event.withdrawn
+    try:
+        sandbox.end_relayed(report, event, body, datetime.now(UTC))
+    except NotAsAgreed as error:
+        return _problem(error.status, error.reason)
+    return JSONResponse({"id": str(report), "status": event})
+
+
+@router.get("/v1/reports")
+async def list_relayed(sandbox: Here) -> dict[str, object]:
+    """The relayed reports it holds, all at once."""
+    return {"items": sandbox.held(), "next": None}
+
+
+@router.get("/v1/changes")
+async def changes() -> dict[str, object]:
+    """Nothing is ever returned here."""
+    return {"items": [], "next": "sandbox", "more": False}
+
+
 @router.get("/received")
 async def received(
     sandbox: Here, report: UUID | None = None, limit: Annotated[int, Query(ge=1, le=100_000)] = 1000
@@ -264,6 +370,7 @@ async def received(
 async def forget(sandbox: Here) -> None:
     """Forget what arrived."""
     sandbox.arrivals.clear()
+    sandbox.ended.clear()
 
 
 @router.get("/behaviour")
@@ -296,6 +403,7 @@ async def about(sandbox: Here) -> dict[str, object]:
         "received": len(sandbox.arrivals),
         "routes": {
             "POST /reports": "takes a report from a connector of kind http_json",
+            "POST /v1/reports": "takes a report from a connector of kind gateway, whose url is this address",
             "GET /received": "what arrived: ?report= &limit=",
             "DELETE /received": "forgets it",
             "GET|POST /behaviour": "what is done with reports: mode, count, seconds, status, retry_after",

@@ -542,7 +542,9 @@ async def one_of(client: httpx.AsyncClient, report: str) -> dict[str, Any]:
     """A consolidation as lists show it."""
     found = await asked(client, f"/reports/{report}")
     return {
-        name: value for name, value in found.items() if name not in {"nil", "reason", "explanations", "ended", "rows"}
+        name: value
+        for name, value in found.items()
+        if name not in {"nil", "reason", "explanations", "ended", "rows", "relayed"}
     }
 
 
