@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format unit bench lock openapi
+.PHONY: help setup demo test check format unit bench proof lock openapi
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,9 @@ unit: setup
 
 bench: setup ## measure speed as ratios against a ceiling in the same run
 	$(BIN)/python -m benchmarks $(ARGS)
+
+proof: setup ## harm the gateway in every way and check that nothing is lost (ARGS="--rounds 5", ARGS=--controls)
+	$(BIN)/python -m proofs $(ARGS)
 
 format: setup ## format the code
 	$(BIN)/ruff format .

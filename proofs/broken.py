@@ -144,6 +144,16 @@ def never_takes_over() -> None:
 
 
 @control
+def never_polls() -> None:
+    """A worker looks for deliveries only when it is told that there are any."""
+
+    async def wait(event: asyncio.Event, _: float) -> None:
+        await event.wait()
+
+    patch(worker, "_wait", wait)
+
+
+@control
 def overtakes() -> None:
     """A later report of a key is sent while an earlier one is still on its way."""
     reword(claims, "_LOOK", "d.report_id IS NOT NULL AND coalesce((", "false AND coalesce((")

@@ -161,6 +161,8 @@ def _repeats_are_alike(books: Books) -> Breaches:
     """A repeat carries the same ids and the same bytes, and an event never arrives under two ids."""
     ids: dict[tuple[str, str, str], str] = {}
     for delivery, arrivals in books.by_delivery.items():
+        if not arrivals:
+            continue
         if len({(each.sha256, each.repeat_key, each.event, each.report) for each in arrivals}) > 1:
             yield delivery, "arrived again with other bytes or another key"
         if delivery not in books.deliveries:

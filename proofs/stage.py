@@ -3,7 +3,7 @@
 import asyncio
 import random
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from proofs.ledger import Connected, Fault, Ledger
+from proofs.ledger import Connected, Fault, Ledger, Measured
 from proofs.load import Client, Key, Load, keys
 from proofs.postgres import Postgres
 from proofs.processes import Nursery, Process
@@ -148,6 +148,27 @@ class Stage:
         made = Upstream(name, self.ledger, behave, **options)
         self.upstreams[name] = await self._ending.enter_async_context(made)
         return made
+
+    @property
+    def running_api(self) -> Process:
+        """The API, which has been started."""
+        assert self.api is not None
+        return self.api
+
+    def measure(self, what: str, value: float, most: float) -> None:
+        """Put down a figure that has to be at most so much."""
+        self.ledger.write(Measured(what=what, value=value, most=most))
+
+    async def until(self, condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
+        """Wait until something holds. Raises ``NotRun`` when it never does."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while loop.time() < until:
+            held = condition()
+            if held if isinstance(held, bool) else await held:
+                return
+            await asyncio.sleep(0.02)
+        raise NotRun("what was waited for did not come")
 
     def load(self, senders: int = 8, pause: float = 0.15, *, is_amended: bool = True) -> Load:
         """Senders at work for as long as an ``async with`` block runs."""

@@ -209,7 +209,10 @@ class Link:
     async def _write(self, sink: asyncio.StreamWriter, data: bytes, pipe: _Pipe) -> None:
         longest = self._faults.longest.get(pipe.way)
         kept = data if longest is None else data[: max(0, longest - pipe.carried)]
-        sink.write(kept)
+        try:
+            sink.write(kept)
+        except RuntimeError as error:  # uvloop's word for a connection that is closed
+            raise ConnectionResetError("closed") from error
         await sink.drain()
         pipe.carried += len(kept)
         self.carried[pipe.way] += len(kept)

@@ -3,6 +3,11 @@
 from collections.abc import Sequence
 
 from proofs.scenario import Scenario
-from proofs.scenarios import kills
+from proofs.scenarios import hostile, kills, links, moments
 
-SCENARIOS: Sequence[Scenario] = [*kills.SCENARIOS]
+SCENARIOS: Sequence[Scenario] = [
+    *kills.SCENARIOS,
+    *moments.SCENARIOS,
+    *links.SCENARIOS,
+    *hostile.SCENARIOS,
+]
