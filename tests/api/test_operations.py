@@ -47,6 +47,11 @@ LGSP: dict[str, Any] = {
     "credentials": {"client_id": "gateway", "client_secret": "s3cret"},
 }
 """What makes the document one of an upstream behind an API manager."""
+MAPPED: dict[str, Any] = {
+    "codes": {"offices": {"H26.18": "000-00-18-H26"}},
+    "accepted": {"method": "PUT", "path": "/{agency|offices}", "body": {"factor": 0.25}, "taken": {"/MSG": ["Done"]}},
+}
+"""Options that tell a report to a system of another shape."""
 WEBHOOK: dict[str, Any] = {
     "kind": "webhook",
     "what": "none",
@@ -130,6 +135,15 @@ async def test_credentials_are_never_read_back_and_stay_until_they_are_replaced(
         (LGSP | {"options": None}, ["/options/token_url"]),
         (LGSP | {"options": {"token_url": "x", "scope": 1}}, ["/options/scope"]),
         (LGSP | {"options": {"token_url": "x"}}, ["/options/token_url"]),
+        (
+            {"options": MAPPED | {"returned": {"body": ["{agency}"], "headers": {"Host": "x"}}}},
+            ["/options/returned/headers/Host", "/options/returned/body/0"],
+        ),
+        (
+            LGSP | {"options": LGSP["options"] | {"accepted": {"path": "//elsewhere.example"}}},
+            ["/options/accepted/path"],
+        ),
+        ({"url": "https://upstream.example/?a=1", "options": MAPPED}, ["/url"]),
         (LGSP | {"credentials": {}}, ["/credentials"]),
         ({"kind": "ndxp"}, [f"/options/{name}" for name in ("dstcode", "provider_url", "service", "login")]),
         ({"kind": "dhis2", "what": "all"}, ["/what", "/options/forms", "/options/org_units"]),
@@ -168,6 +182,12 @@ async def test_every_wrong_place_of_a_connector_is_named_at_once(
     answer = await put(operator, **changes)
     assert places(answer) == expected
     assert "password" not in answer.text.replace("credentials named password", "").replace("user and password", "")
+
+
+async def test_a_mapping_is_read_back_as_it_was_written(operator: httpx.AsyncClient) -> None:
+    made = await put(operator, options=MAPPED)
+    assert made.status_code == 201, made.text
+    assert shown(await operator.get("/v1/connectors/national"))["options"] == MAPPED
 
 
 async def test_an_unsupported_kind_is_told_what_is_supported(operator: httpx.AsyncClient) -> None:

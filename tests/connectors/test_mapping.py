@@ -3,31 +3,31 @@
 import hashlib
 import re
 from base64 import b64decode
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from cryptography.fernet import Fernet, MultiFernet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from answering import AT, DISPATCH, KEY, SECRET, TAKEN, Upstream, answering, needed_options, send_to, upstream
-from gateway.connectors.connector import (
-    ConnectorSettings,
-    Dispatch,
-    InvalidConnectorOptions,
-    InvalidConnectorSettings,
-)
-from gateway.connectors.head import filled_path, read_path
+from answering import AT, DISPATCH, KEY, SECRET, TAKEN, Upstream, answering, needed_options, send_to, settings, upstream
+from gateway.api.shapes import FullReport
+from gateway.connectors.connector import Dispatch, InvalidConnectorOptions, InvalidConnectorSettings
+from gateway.connectors.head import filled_header, filled_path, read_header, read_path
+from gateway.connectors.mapping import REPORT
 from gateway.connectors.registry import open_connector
 from gateway.connectors.signing import signature
 from gateway.connectors.template import Unfilled, fill
 from gateway.connectors.template_syntax import TemplateReader
+from gateway.db.claims import Target
 from gateway.domain.delivery import Event, Outcome, OutcomeClass
 from gateway.domain.exact import decode, encode
-from gateway.settings import Settings
 from gateway.upstreams import Upstreams
 
 MAPPED = ["http_json", "lgsp", "ndxp"]
@@ -57,13 +57,6 @@ async def told(kind: str = "http_json", dispatch: Dispatch = ACCEPTED, **options
         return await send_to(
             kind, system.url, dispatch=dispatch, options=options_for(kind, system.url, **options)
         ), system
-
-
-async def body_of(template: object, **options: Any) -> Any:
-    """What a template of a body comes to."""
-    outcome, system = await told(accepted={"body": template}, **options)
-    assert outcome.kind is DELIVERED, outcome.reason
-    return decode(system.requests[0][1])
 
 
 async def refused_with(dispatch: Dispatch = ACCEPTED, **options: Any) -> str:
@@ -178,7 +171,7 @@ async def test_codes_alone_change_nothing() -> None:
         ("{agency|offices}", "18"),
         ("{agency|offices} {form}", '"18 TTHC_06A"'),
         ("{late|shown}", '"no"'),
-        ({"a": [], "b": {}, "c": [1, 2.50, None, True, "x"]}, '{"a":[],"b":{},"c":[1,2.50,null,true,"x"]}'),
+        ({"a": [], "b": {}, "c": [1, Decimal("2.50"), None, True, "x"]}, '{"a":[],"b":{},"c":[1,2.50,null,true,"x"]}'),
         ({"$each": "row", "$give": "{row/sector}"}, '["LAND","BUILD"]'),
         ({"$each": "row", "$give": {"a": "{agency}", "s": ["{row/sector}"]}},
          '[{"a":"H26.18","s":["LAND"]},{"a":"H26.18","s":["BUILD"]}]'),
@@ -191,10 +184,9 @@ async def test_codes_alone_change_nothing() -> None:
     ],
 )  # fmt: skip
 async def test_a_template_comes_to(template: object, expected: str) -> None:
-    template = decode(b"2.50") if template == 2.5 else decode(encode(template))
     codes = {"offices": {"H26.18": 18}, "shown": {"false": "no"}}
     outcome, system = await told(accepted={"body": template}, codes=codes)
-    assert (outcome.kind, system.requests[0][1].decode()) == (DELIVERED, expected.replace("2.50,null", "2.5,null"))
+    assert (outcome.kind, system.requests[0][1].decode()) == (DELIVERED, expected)
 
 
 async def test_a_year_and_an_ad_hoc_period_have_parts_too() -> None:
@@ -210,9 +202,16 @@ async def test_a_report_without_rows_makes_empty_lists() -> None:
     assert system.requests[0][1] == b'{"a":[],"b":2}'
 
 
-async def test_decimals_written_in_a_template_keep_their_digits_on_the_way_through_a_worker(settings: Settings) -> None:
-    upstreams = Upstreams(settings.model_copy(), 5.0) if False else None
-    assert upstreams is None
+async def test_decimals_written_in_options_keep_their_digits_where_a_worker_opens_the_connector() -> None:
+    options = (
+        '{"accepted": {"body": [0.10, 12345678901234567890.123, "{agency|t}"]}, "codes": {"t": {"H26.18": 1.500}}}'
+    )
+    upstreams = Upstreams(MultiFernet([Fernet(Fernet.generate_key())]), 5.0)
+    async with upstream(answering("200 OK")) as system:
+        async with upstreams.use(Target(1, "old", "http_json", system.url, True, None, options)) as connector:
+            await connector.send(ACCEPTED)
+        await upstreams.aclose()
+    assert system.requests[0][1] == b"[0.10,12345678901234567890.123,1.500]"
 
 
 # What cannot be told
@@ -331,71 +330,173 @@ async def test_a_status_that_is_no_success_is_not_made_one_by_the_body(status: i
     assert outcome.kind is not DELIVERED
 
 
-# What is wrong with a mapping is told when the connector is made.
+# What a value could do
 
 
-@pytest.mark.parametrize(
-    ("options", "places"),
-    [
-        ({"accepted": {"body": "{nobody}"}}, ["/options/accepted/body"]),
-        ({"returned": {"body": {"x": "{agency}"}}}, ["/options/returned/body/x"]),
-        ({"accepted": {"body": ["{", "}", "{{}}"]}}, ["/options/accepted/body/0", "/options/accepted/body/1"]),
-        ({"accepted": {"body": {"a{form}": 1}}}, ["/options/accepted/body/a{form}"]),
-        ({"accepted": {"body": "{agency|nowhere}"}}, ["/options/accepted/body"]),
-        ({"accepted": {"body": {"$each": "row"}}}, ["/options/accepted/body/$give"]),
-        ({"accepted": {"body": {"$each": "day", "$give": 1}}}, ["/options/accepted/body/$each"]),
-        ({"withdrawn": {"body": {"$each": "row", "$give": 1}}}, ["/options/withdrawn/body/$each"]),
-        ({"accepted": {"headers": {"Host": "x"}}}, ["/options/accepted/headers/Host"]),
-        ({"accepted": {"headers": {"Webhook-Id": "x"}}}, ["/options/accepted/headers/Webhook-Id"]),
-        ({"accepted": {"headers": {"X Y": "x"}}}, ["/options/accepted/headers/X Y"]),
-        ({"accepted": {"headers": {"X-Y": "a\r\nb"}}}, ["/options/accepted/headers/X-Y"]),
-        ({"accepted": {"path": "reports"}}, ["/options/accepted/path"]),
-        ({"accepted": {"path": "//other.example/"}}, ["/options/accepted/path"]),
-        ({"accepted": {"path": "/a/../b"}}, ["/options/accepted/path"]),
-        ({"accepted": {"path": "/a/%2e%2e/b"}}, ["/options/accepted/path"]),
-        ({"accepted": {"path": "/a b"}}, ["/options/accepted/path"]),
-        ({"accepted": {"taken": {"MSG": ["Done"]}}}, ["/options/accepted/taken/MSG"]),
-        ({"accepted": {"method": "DELETE"}}, ["/options/accepted/method"]),
-        ({"accepted": {"nonsense": 1}}, ["/options/accepted/nonsense"]),
-        ({"due": {}}, ["/options/due"]),
-        ({"codes": {"text": {"a": 1}}}, ["/options/codes/text"]),
-        ({"codes": {"offices": {"a": [1]}}}, ["/options/codes/offices/a"]),
-    ],
-    ids=str,
-)
-def test_every_fault_of_a_mapping_is_named_by_its_place(options: dict[str, object], places: list[str]) -> None:
-    with pytest.raises(InvalidConnectorOptions) as found:
-        open_connector(ConnectorSettings("national", "http_json", "https://upstream.example", options=options))
-    assert [place.pointer for place in found.value.places] == places
-
-
-def test_a_template_that_goes_too_deep_is_refused() -> None:
-    template: object = "{agency}"
-    for _ in range(30):
-        template = [template]
-    with pytest.raises(InvalidConnectorOptions):
-        open_connector(
-            ConnectorSettings("national", "http_json", "https://a.example", options={"accepted": {"body": template}})
-        )
-
-
-def test_a_url_with_a_query_leaves_no_room_for_a_path() -> None:
-    with pytest.raises(InvalidConnectorSettings):
-        open_connector(
-            ConnectorSettings("national", "http_json", "https://a.example/?x=1", options={"accepted": {"path": "/b"}})
-        )
+KNOWN = frozenset({"figure", "text"})
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=10), st.text(max_size=50))
-def test_whatever_a_value_is_it_arrives_as_it_is_and_breaks_out_of_nothing(figure: Decimal, text: str) -> None:
+def test_a_body_holds_every_digit_and_no_value_leaves_its_place(figure: Decimal, text: str) -> None:
     reader = TemplateReader({})
-    known = frozenset({"figure", "text"})
-    node = reader.json({"figure": "{figure}", "text": "{text}", "both": "<{text}>"}, (), known)
-    assert decode(fill(node, {"figure": figure, "text": text})) == {"figure": figure, "text": text, "both": f"<{text}>"}
-    try:
-        path = filled_path(read_path("/a/{text}?b={text}", (), known, reader), {"text": text})
-    except Unfilled:
-        return
-    assert path.count("/") == 2
-    assert path.count("?") == 1
-    assert not set(path) & set("\r\n #")
+    template = {"a": "{figure}", "b": "{text}", "c": "<{text}|{figure}>", "d": "{figure|text}"}
+    found = decode(fill(reader.json(template, (), KNOWN), {"figure": figure, "text": text}))
+    assert found == {"a": figure, "b": text, "c": f"<{text}|{figure:f}>", "d": f"{figure:f}"}
+    assert str(found["a"]) == str(figure)
+
+
+@given(st.text(max_size=50) | st.text("./\\%?#\r\n", max_size=8))
+def test_whatever_a_value_is_a_path_keeps_its_steps(text: str) -> None:
+    words = read_path("/a/{text}/b?c={text}", (), KNOWN, TemplateReader({}))
+    with suppress(Unfilled):
+        path = filled_path(words, {"text": text})
+        assert re.fullmatch(r"/a/([^/]+)/b\?c=\1", path)
+        assert [unquote(each) for each in re.split("[/=]", path)[2::2]] == [text, text]
+        assert not {".", ".."} & set(re.split(r"[/\\]", unquote(path)))
+
+
+@given(st.text(max_size=20) | st.text("a \t\r\n\x00\x7f\x85\u2028", max_size=5))
+def test_whatever_a_value_is_a_header_stays_one_line(text: str) -> None:
+    words = read_header("X-A", "{text}", (), KNOWN, TemplateReader({}))
+    with suppress(Unfilled):
+        value = filled_header(words, {"text": text})
+        assert value == text == text.strip()
+        assert all(" " <= char <= "~" for char in value)
+
+
+# What is wrong with a mapping
+
+ROWS: dict[str, object] = {"$each": "row", "$give": 1}
+
+
+def faults_of(options: dict[str, object]) -> list[str]:
+    with pytest.raises(InvalidConnectorOptions) as refusal:
+        open_connector(settings("http_json", "http://a.example/", options=options))
+    assert all(place.message.vi and place.message.en for place in refusal.value.places)
+    return [place.pointer for place in refusal.value.places]
+
+
+def _deep(levels: int) -> object:
+    template: object = "{agency}"
+    for _ in range(levels):
+        template = [template]
+    return template
+
+
+@pytest.mark.parametrize(
+    ("accepted", "expected"),
+    [
+        ({"method": "GET"}, ["/method"]),
+        ({"url": "http://b.example"}, ["/url"]),
+        *(
+            ({"path": path}, ["/path"])
+            for path in (
+                "",
+                "a",
+                "//b.example/",
+                "@b.example/",
+                "/a/../b",
+                "/%2e%2e/b",
+                "/a/./b",
+                "/a//b",
+                "/a\\b",
+                "/a b",
+                "/a#b",
+                "/a\r\nX: 1",
+                "/%zz",
+                "/{form}/../a",
+                "/{nothing}/a",
+                "/{row/sector}",
+                "/é",
+                "/" + "a" * 2000,
+            )
+        ),
+        *(
+            ({"headers": {name: "x"}}, [f"/headers/{name.replace('/', '~1')}"])
+            for name in (
+                "Host",
+                "content-length",
+                "Content-Type",
+                "Content-Digest",
+                "Authorization",
+                "Idempotency-Key",
+                "Webhook-Id",
+                "webhook-anything",
+                "Connection",
+                "Transfer-Encoding",
+                "Upgrade",
+                "User-Agent",
+                "X A",
+                "X:A",
+                "X/A",
+                "X-Á",
+                "X\r\nY",
+                "",
+                "X" * 101,
+            )
+        ),
+        *(
+            ({"headers": {"X-A": value}}, ["/headers/X-A"])
+            for value in ("", "a\r\nX: 1", "\n", " a", "é", "{x}", "a" * 2001)
+        ),
+        ({"headers": {f"X-{number}": "x" for number in range(31)}}, ["/headers"]),
+        ({"body": "{"}, ["/body"]),
+        ({"body": "{}"}, ["/body"]),
+        ({"body": "{agency} }"}, ["/body"]),
+        ({"body": "{agency|}"}, ["/body"]),
+        ({"body": "{/agency}"}, ["/body"]),
+        ({"body": "{agency }"}, ["/body"]),
+        ({"body": {"a": ["{agency}", {"b/c": "{nothing/here}"}], "d": "{agency|nowhere}"}},
+         ["/body/a/1/b~1c", "/body/d"]),
+        ({"body": {"{agency}": 1}}, ["/body/{agency}"]),
+        ({"body": "{row/sector}"}, ["/body"]),
+        ({"body": {"$each": "row", "$give": "{cell/value}"}}, ["/body/$give"]),
+        ({"body": {"$each": "cell", "$of": ["a"], "$give": "{cell/code}"}}, ["/body/$give"]),
+        ({"body": {"$each": "cell", "$give": 1}}, ["/body/$of"]),
+        ({"body": {"$each": "cell", "$of": [], "$give": 1}}, ["/body/$of"]),
+        ({"body": {"$each": "row"}}, ["/body/$give"]),
+        ({"body": {"$each": "line", "$give": 1}}, ["/body/$each"]),
+        ({"body": {"$each": "row", "$give": 1, "$of": ["a"]}}, ["/body/$of"]),
+        ({"body": {"$each": "row", "$give": 1, "other": 1}}, ["/body/other"]),
+        ({"body": {"$type": "x"}}, ["/body/$each", "/body/$give", "/body/$type"]),
+        ({"body": {"$each": "row", "$give": [ROWS]}}, ["/body/$give/0/$each"]),
+        ({"body": {"$each": "cell", "$of": ["a"], "$give": ROWS}}, ["/body/$give/$each"]),
+        ({"body": {"$each": "cell", "$of": ["a"], "$give": {"$each": "cell", "$of": ["a"], "$give": 1}}},
+         ["/body/$give/$each"]),
+        ({"body": _deep(21)}, ["/body" + "/0" * 21]),
+        ({"taken": {"MSG": ["Done"]}}, ["/taken/MSG"]),
+        ({"taken": {"/MSG": []}}, ["/taken/~1MSG"]),
+        ({"busy": {"/MSG": [{}]}}, ["/busy/~1MSG/0"]),
+        ({"path": "a", "headers": {"Host": "{x}"}, "body": "{"}, ["/path", "/headers/Host", "/headers/Host", "/body"]),
+    ],
+)  # fmt: skip
+def test_every_fault_of_a_template_is_told_by_its_place(accepted: dict[str, object], expected: list[str]) -> None:
+    assert faults_of({"accepted": accepted}) == [f"/options/accepted{place}" for place in expected]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"due": {}}, ["/options/due"]),
+        ({"accepted": []}, ["/options/accepted"]),
+        ({"codes": {"text": {}}}, ["/options/codes/text"]),
+        ({"codes": {"t": {"a": []}}}, ["/options/codes/t/a"]),
+        ({"returned": {"body": ["{agency}", "{event}{report}{reason}"]}}, ["/options/returned/body/0"]),
+        ({"withdrawn": {"body": ROWS}}, ["/options/withdrawn/body/$each"]),
+        ({"accepted": {"body": "{"}, "returned": {"path": "x"}}, ["/options/accepted/body", "/options/returned/path"]),
+    ],
+)
+def test_every_fault_of_a_mapping_is_told_by_its_place(options: dict[str, object], expected: list[str]) -> None:
+    assert faults_of(options) == expected
+
+
+@pytest.mark.parametrize("kind", ["http_json", "lgsp"])
+def test_a_url_with_a_query_has_no_room_for_a_path(kind: str) -> None:
+    url = "http://a.example/?a=1"
+    open_connector(settings(kind, url, options=options_for(kind, url, accepted={"body": 1})))
+    with pytest.raises(InvalidConnectorSettings, match="url may hold no query"):
+        open_connector(settings(kind, url, options=options_for(kind, url, accepted={"path": "/b"})))
+
+
+def test_templates_know_just_what_a_report_shows() -> None:
+    assert set(FullReport.model_fields) - {"consolidation", "relayed"} == REPORT

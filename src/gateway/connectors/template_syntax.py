@@ -116,22 +116,23 @@ class TemplateReader:
             elif token[1] is None:
                 self.no(at, "Dấu ngoặc nhọn phải viết hai lần.", "A brace that opens no placeholder is written twice.")
             else:
-                yield from self._placeholder(token[1], at, known)
+                yield self._placeholder(token[1], at, known)
         yield text[end:]
 
-    def _placeholder(self, inside: str, at: Steps, known: frozenset[str]) -> Iterator[Placeholder]:
+    def _placeholder(self, inside: str, at: Steps, known: frozenset[str]) -> str | Placeholder:
+        """What is between braces. Where that is wrong, a letter stands for it, so that only this is told."""
         parts = _INSIDE.fullmatch(inside)
         steps = tuple(parts[1].split("/")) if parts else ()
         if not steps or steps[0] not in known or (steps[0] == "cell" and steps[1:] not in _CELL):
             name = quoted(inside)
             self.no(at, f"Không có giá trị {{{name}}} ở đây.", f"There is no value {{{name}}} here.")
-            return
+            return "x"
         table = parts[2] if parts else None
         codes = self._tables.get(table) if table else None
         if table is not None and table != AS_TEXT and codes is None:
             name = quoted(table)
             self.no(at, f"Không có bảng mã {name}.", f"There is no table {name} in codes.")
-        yield Placeholder(pointer(at), steps, table, codes)
+        return Placeholder(pointer(at), steps, table, codes)
 
 
 def _plainest(words: Words) -> Node:
