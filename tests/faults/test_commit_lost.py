@@ -14,6 +14,7 @@ from factories import a_report
 from forwarding import attempts, connect_upstream, receive, states, until_all, upstream, working
 from gateway.api.deps import Gateway
 from gateway.db.engine import is_outage
+from gateway.db.intake import store
 from gateway.flow import receive as flow_receive
 from gateway_under_test import (
     NOTHING,
@@ -95,7 +96,7 @@ async def test_whoever_shares_a_commit_whose_answer_is_lost_is_told_the_same(
 async def test_an_intake_that_takes_silence_for_a_commit_would_be_found_out(
     gateway: Gateway, province: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = flow_receive.store
+    honest = store
 
     async def hopeful(*given: Any) -> None:
         try:
