@@ -34,7 +34,11 @@ check: setup
 unit: setup
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
-bench: setup ## measure speed as ratios against a ceiling in the same run
+$(VENV)/.bench: requirements-bench.txt $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-bench.txt
+	@touch $@
+
+bench: $(VENV)/.bench ## measure speed as ratios against a ceiling in the same run
 	$(BIN)/python -m benchmarks $(ARGS)
 
 proof: setup ## harm the gateway in every way and check that nothing is lost (ARGS="--rounds 5", ARGS=--controls)
@@ -50,3 +54,4 @@ openapi: setup ## write openapi/gateway.json
 lock: setup ## pin the dependencies anew, with hashes and without hosts
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras --no-header -o requirements.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras --no-header --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras --no-header --extra bench -c requirements-dev.txt -o requirements-bench.txt pyproject.toml

@@ -6,7 +6,8 @@ import os
 import platform
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -15,31 +16,91 @@ from typing import Annotated
 import typer
 import uvloop
 from benchmarks.batch import batches, memory
+from benchmarks.dead_upstream import dead_upstream
+from benchmarks.delivery import deliveries
+from benchmarks.held_snapshot import held_snapshot
 from benchmarks.ingest import looking_back, single_reports
 from benchmarks.national import national_aggregate
 from benchmarks.obligations import what_is_owed
 from benchmarks.outcome import Comparison, Memory, as_table, memory_table
-from benchmarks.processes import running
+from benchmarks.processes import Bench, running
+from benchmarks.queues import queues
 from benchmarks.reports import Keys, agencies
 from rich.console import Console
 
-LONGEST_SECONDS = 600
+LONGEST_SECONDS = 1800
 """After which a run gives up: something is wrong with it or with the machine."""
 
 out = Console(width=None if os.isatty(1) else 160)
 
 
 class Part(StrEnum):
-    """What can be measured by itself."""
+    """What can be measured by itself; ``delivery`` is the four that follow it."""
 
     ingest = "ingest"
     batch = "batch"
     memory = "memory"
     national = "national"
     obligations = "obligations"
+    delivery = "delivery"
+    sending = "sending"
+    queues = "queues"
+    dead_upstream = "dead-upstream"
+    held_snapshot = "held-snapshot"
 
 
-async def measure(parts: Sequence[Part], rounds: int, seconds: float, connections: int) -> list[Comparison | Memory]:
+_DELIVERY = {Part.sending, Part.queues, Part.dead_upstream, Part.held_snapshot}
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much to measure."""
+
+    rounds: int
+    seconds: float
+    connections: int
+    reports: int
+
+
+async def _ingest(bench: Bench, keys: Keys, size: Size) -> list[Comparison]:
+    found = await single_reports(bench, keys, size.rounds, size.seconds, size.connections)
+    return [*found, await looking_back(bench, size.rounds, size.connections)]
+
+
+_COMPARISONS: dict[Part, tuple[str, Callable[[Bench, Keys, Size], Awaitable[list[Comparison]]]]] = {
+    Part.national: (
+        "The national aggregate, over the plainest SQL: lower is better",
+        lambda bench, keys, size: national_aggregate(bench, 2 * size.rounds),
+    ),
+    Part.obligations: (
+        "What is owed, over the plainest SQL it rests on: lower is better",
+        lambda bench, keys, size: what_is_owed(bench, 2 * size.rounds),
+    ),
+    Part.ingest: ("Single reports, over a bare endpoint", _ingest),
+    Part.batch: (
+        "Batches, over a bare COPY",
+        lambda bench, keys, size: batches(bench, keys, size.rounds, values=300_000),
+    ),
+    Part.sending: (
+        "Deliveries of one worker, over a bare httpx loop",
+        lambda bench, keys, size: deliveries(bench, keys, size.rounds, size.reports),
+    ),
+    Part.queues: (
+        "A queue whose jobs do nothing, over others",
+        lambda bench, keys, size: queues(bench, keys, size.rounds, size.reports),
+    ),
+    Part.dead_upstream: (
+        "Healthy upstreams beside a dead one, over without it: lower is better",
+        lambda bench, keys, size: dead_upstream(bench, keys, size.rounds, 3 * size.seconds),
+    ),
+    Part.held_snapshot: (
+        "Claims while a transaction is held open, over without: lower is better",
+        lambda bench, keys, size: held_snapshot(bench, keys, (size.rounds + 1) // 2, size.reports),
+    ),
+}
+
+
+async def measure(parts: Collection[Part], size: Size) -> list[Comparison | Memory]:
     """Run parts in one go on one fresh database, showing each as it is done."""
     found: list[Comparison | Memory] = []
     running_task = asyncio.current_task()
@@ -48,23 +109,11 @@ async def measure(parts: Sequence[Part], rounds: int, seconds: float, connection
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as directory:
         async with asyncio.timeout(LONGEST_SECONDS), running(Path(directory)) as bench:
             keys = Keys(agencies())
-            if Part.national in parts:
-                compared = await national_aggregate(bench, 2 * rounds)
-                out.print(as_table("The national aggregate, over the plainest SQL: lower is better", compared))
-                found += compared
-            if Part.obligations in parts:
-                compared = await what_is_owed(bench, 2 * rounds)
-                out.print(as_table("What is owed, over the plainest SQL it rests on: lower is better", compared))
-                found += compared
-            if Part.ingest in parts:
-                compared = await single_reports(bench, keys, rounds, seconds, connections)
-                compared.append(await looking_back(bench, rounds, connections))
-                out.print(as_table("Single reports, over a bare endpoint", compared))
-                found += compared
-            if Part.batch in parts:
-                compared = await batches(bench, keys, rounds, values=300_000)
-                out.print(as_table("Batches, over a bare COPY", compared))
-                found += compared
+            for part, (title, compare) in _COMPARISONS.items():
+                if part in parts or (part in _DELIVERY and Part.delivery in parts):
+                    compared = await compare(bench, keys, size)
+                    out.print(as_table(title, compared))
+                    found += compared
             if Part.memory in parts:
                 measured = await memory(bench, keys)
                 out.print(memory_table(measured))
@@ -77,11 +126,12 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Bare and ours, in turns, so many times.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.1, max=60, help="Of one round of single reports, about.")] = 1.5,
     connections: Annotated[int, typer.Option(min=1, max=500, help="That single reports come over.")] = 32,
+    reports: Annotated[int, typer.Option(min=500, max=50_000, help="Delivered in a round.")] = 2000,
     to: Annotated[Path | None, typer.Option("--json", help="A file for the results.")] = None,
 ) -> None:
     """Measure the gateway against the bare thing, on an embedded PostgreSQL that flushes every commit."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        found = runner.run(measure(parts or list(Part), rounds, seconds, connections))
+        found = runner.run(measure(parts or list(Part), Size(rounds, seconds, connections, reports)))
     if to is not None:
         about = {"at": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}", "cpus": os.cpu_count(), "machine": platform.platform()}
         to.write_text(json.dumps(about | {"results": [each.as_json() for each in found]}, indent=1, ensure_ascii=False))

@@ -54,7 +54,8 @@ async def _copy(bench: Bench, rows_text: bytes) -> tuple[float, float]:
         return time.perf_counter() - began, bench.backends_seconds() - cpu
 
 
-async def _push(bench: Bench, batch: Content, key: str) -> float:
+async def push(bench: Bench, batch: Content, key: str) -> float:
+    """Push a batch; how many seconds it took. Raises if any report was not accepted."""
     headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": key}
     async with bench.client() as client:
         began = time.perf_counter()
@@ -85,7 +86,7 @@ async def batches(bench: Bench, keys: Keys, rounds: int, values: int) -> list[Co
             total = reports * count * FIGURES
             bare, bare_cpu = await _copy(bench, batch.copy)
             before = bench.api.cpu_seconds(), bench.backends_seconds()
-            ours = await _push(bench, batch, str(uuid7()))
+            ours = await push(bench, batch, str(uuid7()))
             after = bench.api.cpu_seconds(), bench.backends_seconds()
             rates.append((total / bare, total / ours))
             costs.append((after[0] - before[0], after[1] - before[1], bare_cpu))
@@ -102,7 +103,7 @@ async def memory(bench: Bench, keys: Keys) -> list[Memory]:
     for reports in (1_000, 10_000):
         batch = content(keys, ids, reports, 27, variants)
         baseline = bench.api.process.memory_info().rss
-        pushing = asyncio.create_task(_push(bench, batch, str(uuid7())))
+        pushing = asyncio.create_task(push(bench, batch, str(uuid7())))
         peak = await sampled_peak(bench.api.process, pushing)
         found.append(Memory(reports, len(batch.lines), baseline, peak, await pushing))
     return found

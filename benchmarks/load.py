@@ -41,10 +41,11 @@ def request(path: str, port: int, body: bytes, headers: dict[str, str]) -> bytes
 
 
 class _Connection(asyncio.Protocol):
-    """Sends the next request as soon as the last was answered."""
+    """Sends the next request as soon as the last was answered and its own time has come."""
 
-    def __init__(self, requests: Iterator[bytes], expected: bytes, latencies: list[float]) -> None:
+    def __init__(self, requests: Iterator[tuple[float, bytes]], expected: bytes, latencies: list[float]) -> None:
         self._requests, self._expected, self._latencies = requests, expected, latencies
+        self._loop = asyncio.get_running_loop()
         self._received = b""
         self._sent_at = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -58,8 +59,15 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
             self.done.set_result(None)
             return
+        at, content = following
+        if at <= self._loop.time():
+            self._write(content)
+        else:
+            self._loop.call_at(at, self._write, content)
+
+    def _write(self, request: bytes) -> None:
         self._sent_at = time.perf_counter()
-        self._transport.write(following)
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -82,13 +90,16 @@ class _Connection(asyncio.Protocol):
             self.done.set_exception(Refused(reason))
 
 
-async def send_all(port: int, requests: Sequence[bytes], connections: int, status: int = 201) -> Load:
+async def send_all(
+    port: int, requests: Sequence[bytes], connections: int, status: int = 201, rate: float | None = None
+) -> Load:
     """Send every request once over so many connections, each waiting for its answer before its next.
 
-    Raises ``Refused`` at the first answer of another status.
+    With a ``rate``, no more than so many a second in all. Raises ``Refused`` at the first answer of another status.
     """
-    load, left = Load(), iter(requests)
     loop = asyncio.get_running_loop()
+    load, first, every = Load(), loop.time(), 1 / rate if rate else 0
+    left = ((first + number * every, each) for number, each in enumerate(requests))
     opened = [
         await loop.create_connection(lambda: _Connection(left, str(status).encode(), load.latencies), "127.0.0.1", port)
         for _ in range(connections)

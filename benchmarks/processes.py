@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -62,6 +63,9 @@ class Bench:
     api: Server
     bare: Server
     token: str
+    directory: Path
+    environment: dict[str, str]
+    """What points a gateway of its own at the database."""
 
     def backends_seconds(self) -> float:
         """CPU time of PostgreSQL's processes that serve connections: without checkpoints and autovacuum."""
@@ -74,6 +78,19 @@ class Bench:
             yield connection
         finally:
             await connection.close()
+
+    async def fetch(self, query: str, *given: object) -> list[asyncpg.Record]:
+        async with self.connected() as connection:
+            return list(await connection.fetch(query, *given))
+
+    @contextmanager
+    def worker(self) -> Iterator[psutil.Process]:
+        """A worker as it is run, with its log in a file."""
+        with (
+            (self.directory / "worker.log").open("wb") as log,
+            spawned([sys.executable, "-m", "gateway", "worker"], self.environment, stderr=log) as process,
+        ):
+            yield psutil.Process(process.pid)
 
     def client(self) -> httpx.AsyncClient:
         """A client of the API that speaks for the whole country."""
@@ -101,7 +118,7 @@ async def running(directory: Path) -> AsyncIterator[Bench]:
         finally:
             await engine.dispose()
         url = postgres.url.replace("+asyncpg", "")
-        bare_port, api_port = _free_port(), _free_port()
+        bare_port, api_port = free_port(), free_port()
         environment = {
             "GATEWAY_DATABASE_URL": url,
             "GATEWAY_DATA_DIR": str(directory),
@@ -109,12 +126,12 @@ async def running(directory: Path) -> AsyncIterator[Bench]:
             "GATEWAY_TOKEN_SECONDS": "3600",
         }
         with (
-            _started([sys.executable, "-m", "benchmarks.ceiling", str(bare_port), url], {}, bare_port) as bare,
-            _started([sys.executable, "-m", "gateway", "serve", "--no-worker"], environment, api_port) as api,
+            started([sys.executable, "-m", "benchmarks.ceiling", str(bare_port), url], {}, bare_port) as bare,
+            started([sys.executable, "-m", "gateway", "serve", "--no-worker"], environment, api_port) as api,
         ):
             postmaster = (postgres.directory / "data" / "postmaster.pid").read_text().split()[0]
             token = await _token(api.port, name, secret)
-            yield Bench(url, psutil.Process(int(postmaster)), api, bare, token)
+            yield Bench(url, psutil.Process(int(postmaster)), api, bare, token, directory, environment)
 
 
 async def _fill(engine: AsyncEngine) -> None:
@@ -125,19 +142,20 @@ async def _fill(engine: AsyncEngine) -> None:
         await connection.execute(sa.text(TABLE))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         return port
 
 
 @contextmanager
-def _started(command: list[str], environment: dict[str, str], port: int) -> Iterator[Server]:
+def spawned(command: list[str], environment: dict[str, str], **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A process for as long as the block runs, in an environment without settings of a gateway but those given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    process = subprocess.Popen(command, env=kept | environment)
+    process = subprocess.Popen(command, env=kept | environment, **streams)
     try:
-        _wait_for(process, port)
-        yield Server(psutil.Process(process.pid), port)
+        yield process
     finally:
         process.terminate()
         try:
@@ -145,6 +163,14 @@ def _started(command: list[str], environment: dict[str, str], port: int) -> Iter
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def started(command: list[str], environment: dict[str, str], port: int) -> Iterator[Server]:
+    """A server, from when it listens to the end of the block."""
+    with spawned(command, environment) as process:
+        _wait_for(process, port)
+        yield Server(psutil.Process(process.pid), port)
 
 
 def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
