@@ -12,7 +12,10 @@ import typer
 
 from gateway import errors
 from gateway.access.scopes import Scope
+from gateway.api.gauges import Stored
+from gateway.api.metrics import Metrics
 from gateway.cli import cli
+from gateway.db.engine import open_engine
 from gateway.domain import rules
 from gateway.domain.agency import Level
 from gateway.domain.codelist import CodeList
@@ -115,6 +118,17 @@ def test_the_operators_page_has_every_setting_and_every_scope() -> None:
     page = (DOCS / "operating.md").read_text(encoding="utf-8")
     settings = {f"GATEWAY_{name.upper()}" for name in Settings.model_fields}
     assert {name for name in settings | {scope.value for scope in Scope} if f"`{name}`" not in page} == set()
+
+
+async def test_the_operators_page_has_every_metric_and_its_rules_no_other() -> None:
+    page = (DOCS / "operating.md").read_text(encoding="utf-8")
+    metrics = Metrics(open_engine(Settings(), "postgresql+asyncpg://127.0.0.1:1/gateway"))
+    metrics._stored = Stored([])
+    suffixes = {"counter": "_total", "info": "_info"}
+    names = {each.name + suffixes.get(each.type, "") for each in metrics.collect()}
+    ours = {name for name in names if name.startswith("gateway_")}
+    assert {name for name in ours if f"`{name}`" not in page} == set()
+    assert set(re.findall(r"\bgateway_[a-z_]+", page)) - ours == set()
 
 
 def test_the_reference_of_the_rule_language_is_the_one_in_the_code() -> None:

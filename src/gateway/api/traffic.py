@@ -82,4 +82,4 @@ class Traffic:
 def _result(reply: Reply) -> str:
     if isinstance(reply, GatewayError):
         return "refused"
-    return "replayed" if reply.replayed else _RESULTS[reply.status]
+    return "replayed" if reply.replayed else _RESULTS.get(reply.status, "refused")
