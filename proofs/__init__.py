@@ -1,1 +1,1 @@
-"""The proof that delivery loses nothing: faults on purpose, a record kept outside, and a checker."""
+"""The proof that delivery loses nothing: harm done on purpose, a record kept outside, and a checker of it."""

@@ -1,0 +1,8 @@
+"""Everything that goes wrong in the proof."""
+
+from collections.abc import Sequence
+
+from proofs.scenario import Scenario
+from proofs.scenarios import kills
+
+SCENARIOS: Sequence[Scenario] = [*kills.SCENARIOS]
