@@ -109,6 +109,14 @@ async def test_a_worker_that_outlived_its_lease_records_nothing(gateway: Gateway
     assert [each["outcome"] for each in await attempts(gateway.engine)] == ["ambiguous", "delivered"]
 
 
+async def test_what_a_worker_left_behind_goes_before_a_backlog_that_has_waited_longer(gateway: Gateway) -> None:
+    number = await connect_upstream(gateway, NOWHERE)
+    await outbox(gateway.engine, number, 20, keys=20)
+    lost = await claim(gateway.engine, 3)
+    await run_out(gateway.engine)
+    assert {each.id for each in await claim(gateway.engine, 3)} == {each.id for each in lost}
+
+
 async def test_no_more_is_claimed_than_there_is_room_for(gateway: Gateway) -> None:
     number = await connect_upstream(gateway, NOWHERE, concurrency=100)
     await outbox(gateway.engine, number, 10, keys=10)

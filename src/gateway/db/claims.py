@@ -240,10 +240,13 @@ async def _most(connection: Any, slots: Slots) -> int | None:
 
 
 def _choose(seen: Sequence[Any], slots: Slots, most: int | None) -> list[Any]:
-    """Which of the deliveries seen are claimed: those of connectors with little in flight first, oldest first."""
+    """Which of the deliveries seen are claimed: those of connectors with little in flight first, oldest first.
+
+    What a worker was sending that went away goes before all that waits, however long a backlog is.
+    """
     may_suspect, found = not slots.has_suspect, list[tuple[int, Any]]()
     taken: Counter[int] = Counter()
-    for row in sorted(seen, key=lambda row: row["due_at"]):
+    for row in sorted(seen, key=lambda row: (row["state"] != "sending", row["due_at"])):
         connector = row["connector"]
         is_suspect = _loses(row) >= _SUSPICIOUS
         if row["is_behind"] or taken[connector] >= row["places"] or (is_suspect and not may_suspect):
