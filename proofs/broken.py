@@ -88,6 +88,32 @@ def answers_before_commit() -> None:
 
 
 @control
+def takes_silence_for_commit() -> None:
+    """The intake gives receipts when PostgreSQL did not say whether it committed."""
+    original = intake.store
+
+    async def store(*given: Any) -> None:
+        try:
+            await original(*given)
+        except Exception as error:
+            if not engine.is_outage(error):
+                raise
+
+    patch(receive, "store", store)
+
+
+@control
+def never_polls() -> None:
+    """A worker looks for deliveries only when it is told that there are some."""
+    original = worker._wait
+
+    async def wait(event: asyncio.Event, seconds: float) -> None:
+        await original(event, max(seconds, 3600))
+
+    patch(worker, "_wait", wait)
+
+
+@control
 def outbox_after_commit() -> None:
     """Deliveries are written by a transaction of their own, after that of their reports."""
 

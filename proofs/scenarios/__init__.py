@@ -3,6 +3,6 @@
 from collections.abc import Sequence
 
 from proofs.scenario import Scenario
-from proofs.scenarios import kills
+from proofs.scenarios import database, disk, kills
 
-SCENARIOS: Sequence[Scenario] = [*kills.SCENARIOS]
+SCENARIOS: Sequence[Scenario] = [*kills.SCENARIOS, *database.SCENARIOS, *disk.SCENARIOS]
