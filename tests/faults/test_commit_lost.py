@@ -14,7 +14,7 @@ from factories import a_report
 from forwarding import attempts, connect_upstream, receive, states, until_all, upstream, working
 from gateway.api.deps import Gateway
 from gateway.db.engine import is_outage
-from gateway.flow import receive as flow_receive
+from gateway.db.intake import store
 from gateway_under_test import (
     NOTHING,
     accepted,
@@ -95,16 +95,14 @@ async def test_whoever_shares_a_commit_whose_answer_is_lost_is_told_the_same(
 async def test_an_intake_that_takes_silence_for_a_commit_would_be_found_out(
     gateway: Gateway, province: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = flow_receive.store
-
     async def hopeful(*given: Any) -> None:
         try:
-            await honest(*given)
+            await store(*given)
         except Exception as error:
             if not is_outage(error):
                 raise
 
-    monkeypatch.setattr(flow_receive, "store", hopeful)
+    monkeypatch.setattr("gateway.flow.receive.store", hopeful)
     async with wired_client(gateway, province) as (wire, client):
         wire.when(order_of(STORING), drop)
         answer = await push(client, a_report(), key="k")
