@@ -88,6 +88,32 @@ def answers_before_commit() -> None:
 
 
 @control
+def takes_silence_for_commit() -> None:
+    """The intake gives receipts when PostgreSQL did not say whether it committed."""
+    original = intake.store
+
+    async def store(*given: Any) -> None:
+        try:
+            await original(*given)
+        except Exception as error:
+            if not engine.is_outage(error):
+                raise
+
+    patch(receive, "store", store)
+
+
+@control
+def never_polls() -> None:
+    """A worker looks for deliveries only when it is told that there are some."""
+    original = worker._wait
+
+    async def wait(event: asyncio.Event, seconds: float) -> None:
+        await original(event, max(seconds, 3600))
+
+    patch(worker, "_wait", wait)
+
+
+@control
 def outbox_after_commit() -> None:
     """Deliveries are written by a transaction of their own, after that of their reports."""
 
@@ -144,16 +170,6 @@ def never_takes_over() -> None:
 
 
 @control
-def never_polls() -> None:
-    """A worker looks for deliveries only when it is told that there are any."""
-
-    async def wait(event: asyncio.Event, _: float) -> None:
-        await event.wait()
-
-    patch(worker, "_wait", wait)
-
-
-@control
 def overtakes() -> None:
     """A later report of a key is sent while an earlier one is still on its way."""
     reword(claims, "_LOOK", "d.report_id IS NOT NULL AND coalesce((", "false AND coalesce((")
@@ -202,3 +218,15 @@ def reads_without_end() -> None:
         return b"".join([part async for part in response.aiter_stream()])
 
     patch(transport, "_read", read)
+
+
+@control
+def one_at_a_time() -> None:
+    """A worker makes one attempt after another, so that a slow upstream makes all others wait."""
+    original, turn = worker.Worker._forward, asyncio.Lock()
+
+    async def forward_one(self: Any, lease: Any) -> None:
+        async with turn:
+            await original(self, lease)
+
+    patch(worker.Worker, "_forward", forward_one)

@@ -161,8 +161,6 @@ def _repeats_are_alike(books: Books) -> Breaches:
     """A repeat carries the same ids and the same bytes, and an event never arrives under two ids."""
     ids: dict[tuple[str, str, str], str] = {}
     for delivery, arrivals in books.by_delivery.items():
-        if not arrivals:
-            continue
         if len({(each.sha256, each.repeat_key, each.event, each.report) for each in arrivals}) > 1:
             yield delivery, "arrived again with other bytes or another key"
         if delivery not in books.deliveries:
@@ -242,13 +240,15 @@ def _finals_stand(books: Books) -> Breaches:
 
 
 def _outcomes_are_right(books: Books) -> Breaches:
-    """Attempts at an upstream that misbehaves come to what they should."""
+    """Attempts at an upstream that misbehaves come to what they should, in the time they are given."""
     for delivery in books.deliveries.values():
         connector = books.connectors.get(delivery.connector)
         if connector is not None and connector.outcomes is not None:
             wrong = sorted(set(delivery.outcomes) - set(connector.outcomes))
             if wrong:
                 yield delivery.id, f"an attempt at {connector.name} came to {', '.join(wrong)}"
+            if books.began and delivery.longest > books.began.attempt + GRACE:
+                yield delivery.id, f"an attempt at {connector.name} took {delivery.longest:.1f} s"
 
 
 def _within_bounds(books: Books) -> Breaches:

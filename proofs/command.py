@@ -2,93 +2,87 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
-from proofs.run import Result, ground, run, workplace
-from proofs.scenario import Scenario
+from proofs.broken import CONTROLS
+from proofs.run import Result, run_all, workplace
+from proofs.scenario import Order, Scenario
 from proofs.scenarios import SCENARIOS
 
+_SHOWN = 8
+"""How many violations of one run are printed."""
+_COLUMNS = ("requests", "acknowledged", "unknown", "arrivals", "duplicates", "crashes", "seconds")
+
 out = Console(width=None if os.isatty(1) else 160)
-_SHOWN = 12
 
 
-_COLUMNS = (
-    *("scenario", "broken", "seed", "requests", "acknowledged", "unknown", "arrivals", "repeats", "killed", "seconds"),
-    "verdict",
-)
-_LINE = "{:<20} {:<24} {:>6} {:>8} {:>12} {:>7} {:>8} {:>7} {:>6} {:>7}  {}"
-
-
-async def control(scenarios: Sequence[Scenario], seed: int, kept: Path | None) -> bool:
-    """Run each scenario with each guarantee broken on purpose; whether the checker found every one of them out."""
-    found = True
-    with workplace(kept) as directory:
-        async with ground(directory) as place:
-            for scenario in scenarios:
-                for broken in scenario.broken:
-                    result = await run(place, scenario, seed, 0, broken)
-                    show(result, "found out" if not result.holds else "NOT FOUND OUT")
-                    found &= not result.holds
-    return found
-
-
-async def prove(scenarios: Sequence[Scenario], seed: int, rounds: int, kept: Path | None) -> bool:
-    """Run scenarios and show what came of each; whether all promises were kept."""
-    holds = True
-    with workplace(kept) as directory:
-        async with ground(directory) as place:
-            for turn in range(rounds):
-                for scenario in scenarios:
-                    result = await run(place, scenario, seed, turn)
-                    show(result, "holds" if result.holds else "VIOLATED")
-                    holds &= result.holds
-    return holds
-
-
-def show(result: Result, verdict: str) -> None:
-    """A line of the table, and below it what was violated."""
-    line = _LINE.format(
-        result.began.scenario,
-        result.began.broken or "",
-        f"{result.began.seed}.{result.began.turn}",
-        result.requests,
-        result.acknowledged,
-        result.unknown,
-        result.arrivals,
-        result.duplicates,
-        result.crashes,
-        f"{result.seconds:.1f}",
-        verdict,
-    )
-    out.print(line, highlight=False)
-    for violation in result.violations[:_SHOWN]:
-        out.print("   ", *violation, highlight=False)
-
-
-def prove_command(
-    names: Annotated[list[str] | None, typer.Argument(metavar="SCENARIO…", help="All of them if absent.")] = None,
-    seed: Annotated[int, typer.Option(help="What is drawn by chance is drawn from this.")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each is run, each time with other chances.")] = 1,
-    controls: Annotated[bool, typer.Option(help="Break the guarantees on purpose: each has to be found out.")] = False,
+def prove(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[SCENARIO]…", help="All of them if absent.")] = None,
+    seed: Annotated[int | None, typer.Option(help="What chance is drawn from; another each time if absent.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often every scenario is run.")] = 1,
+    controls: Annotated[bool, typer.Option("--controls", help="Break every promise on purpose instead.")] = False,
+    broken: Annotated[str | None, typer.Option(help="Break this one promise on purpose.")] = None,
     keep: Annotated[Path | None, typer.Option(help="A directory for ledgers and logs, which stays.")] = None,
 ) -> None:
-    """Harm the gateway in every way, and check by a record kept outside that nothing was lost."""
-    known = {each.name for each in SCENARIOS}
-    if unknown := set(names or ()) - known:
-        raise typer.BadParameter(f"no scenario {', '.join(sorted(unknown))}; there is {', '.join(sorted(known))}")
+    """Harm the gateway in every way and show that nothing is lost; or break its promises and show that it is seen."""
+    if unknown := set(names or ()) - {each.name for each in SCENARIOS}:
+        raise typer.BadParameter(f"there is no scenario {', '.join(sorted(unknown))}")
+    if broken is not None and broken not in CONTROLS:
+        raise typer.BadParameter(f"nobody knows how to break {broken}; there are {', '.join(CONTROLS)}")
     chosen = [each for each in SCENARIOS if not names or each.name in names]
-    out.print(_LINE.format(*_COLUMNS), highlight=False)
+    seed = secrets.randbelow(10_000) if seed is None else seed
+    orders = list(_orders(chosen, seed, rounds, controls, broken))
+    results: list[Result] = []
+    with workplace(keep) as directory:
+        for result in _in_turn(orders, directory):
+            results.append(result)
+            _tell(result)
+    out.print(_table(results, seed))
+    raise typer.Exit(0 if all(each.is_good for each in results) else 1)
+
+
+def _orders(
+    scenarios: Sequence[Scenario], seed: int, rounds: int, controls: bool, broken: str | None
+) -> Iterator[Order]:
+    for turn in range(rounds):
+        for scenario in scenarios:
+            for name in scenario.broken if controls else [broken]:
+                yield Order(scenario, seed, turn, name)
+
+
+def _in_turn(orders: Sequence[Order], directory: Path) -> Iterator[Result]:
     with asyncio.Runner() as runner:
-        good = runner.run(control(chosen, seed, keep) if controls else prove(chosen, seed, rounds, keep))
-    raise typer.Exit(0 if good else 1)
+        results = run_all(orders, directory)
+        while (result := runner.run(anext(results, None))) is not None:
+            yield result
+
+
+def _tell(result: Result) -> None:
+    out.print(f"{result.order}: {result.verdict}", highlight=False, markup=False)
+    if not result.is_good:
+        for violation in result.violations[:_SHOWN]:
+            out.print(f"    {violation.promise}: {violation.subject} {violation.words}", highlight=False, markup=False)
+
+
+def _table(results: Sequence[Result], seed: int) -> Table:
+    table = Table(title=f"seed {seed}")
+    for name in ("scenario", "seed", *_COLUMNS, "verdict"):
+        table.add_column(name, justify="right" if name in _COLUMNS or name == "seed" else "left")
+    for each in results:
+        figures = [f"{value:.0f}" for value in each.figures] if each.figures else ["–"] * len(_COLUMNS)
+        table.add_row(str(each.order), f"{each.order.seed}/{each.order.turn}", *figures, each.verdict)
+    return table
 
 
 def main() -> None:
+    """Run the command."""
     command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    command.command()(prove_command)
+    command.command()(prove)
     command()

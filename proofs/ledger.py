@@ -20,12 +20,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=
 
 
 class Began(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """What the lines after this are of. ``lease`` is in seconds; ``broken`` is the guarantee broken on purpose."""
+    """What the lines after this are of. ``lease`` and ``attempt`` are the longest they last, in seconds; ``broken`` is
+    the promise broken on purpose."""
 
     scenario: str
     seed: int
     turn: int
     lease: float
+    attempt: float
     broken: str | None = None
 
 

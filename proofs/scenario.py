@@ -26,4 +26,23 @@ class Scenario:
     broken: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     volume: Callable[[], AbstractContextManager[Path]] | None = None
-    seconds: float = 60.0
+    seconds: float = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A run that is wanted: the ``turn``-th of a scenario with a seed, with a promise ``broken`` on purpose or none."""
+
+    scenario: Scenario
+    seed: int
+    turn: int
+    broken: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What its database and its files are called."""
+        parts = (self.scenario.name, self.seed, self.turn, self.broken)
+        return "-".join(str(each) for each in parts if each is not None)
+
+    def __str__(self) -> str:
+        return self.scenario.name if self.broken is None else f"{self.scenario.name}, {self.broken}"

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from proofs.ledger import Connected, Fault, Ledger, Measured
+from proofs.ledger import Connected, Fault, Ledger, Observed
 from proofs.load import Client, Key, Load, keys
 from proofs.postgres import Postgres
 from proofs.processes import Nursery, Process
@@ -55,10 +55,13 @@ class Stage:
         database: str,
         ledger: Ledger,
         chance: random.Random,
+        turn: int,
         settings: Mapping[str, str],
         broken: str | None,
     ) -> None:
         self.postgres, self.ledger, self.chance = ground.postgres, ledger, chance
+        self.turn = turn
+        """How often this scenario was run with this seed before."""
         self.database = database
         """Name of this run's database."""
         self.http = httpx.AsyncClient(timeout=5, trust_env=False, limits=httpx.Limits(keepalive_expiry=1))
@@ -110,6 +113,12 @@ class Stage:
             self.http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
         return self.api
 
+    @property
+    def running_api(self) -> Process:
+        """The API, which has to be up."""
+        assert self.api is not None
+        return self.api
+
     async def work(self, port: int | None = None) -> Process:
         """Start one more worker, which reaches PostgreSQL through a ``port`` if one is given."""
         worker = await self._start("worker", ["worker"], port)
@@ -149,26 +158,23 @@ class Stage:
         self.upstreams[name] = await self._ending.enter_async_context(made)
         return made
 
-    @property
-    def running_api(self) -> Process:
-        """The API, which has been started."""
-        assert self.api is not None
-        return self.api
+    async def hasten(self) -> None:
+        """Let everything that waits out a back-off be tried now, at upstreams that are well."""
+        for name in sorted(self.wells):
+            with suppress(httpx.TransportError):
+                await self.http.post(f"/v1/connectors/{name}/retry", json={"reason": "healed"})
 
-    def measure(self, what: str, value: float, most: float) -> None:
-        """Put down a figure that has to be at most so much."""
-        self.ledger.write(Measured(what=what, value=value, most=most))
+    async def observe(self, delivery: str) -> str:
+        """The state that a delivery is in now, which is put down."""
+        state = str((await self.http.get(f"/v1/deliveries/{delivery}")).raise_for_status().json()["state"])
+        self.ledger.write(Observed(delivery=delivery, state=state))
+        return state
 
-    async def until(self, condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
-        """Wait until something holds. Raises ``NotRun`` when it never does."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while loop.time() < until:
-            held = condition()
-            if held if isinstance(held, bool) else await held:
-                return
-            await asyncio.sleep(0.02)
-        raise NotRun("what was waited for did not come")
+    async def until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+        """Wait for something to become true. Raises ``TimeoutError``."""
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110 - of things outside
+                await asyncio.sleep(0.01)
 
     def load(self, senders: int = 8, pause: float = 0.15, *, is_amended: bool = True) -> Load:
         """Senders at work for as long as an ``async with`` block runs."""
@@ -224,9 +230,7 @@ class Stage:
         loop = asyncio.get_running_loop()
         until = loop.time() + _SETTLE
         while loop.time() < until and await self._open():
-            for name in sorted(self.wells):
-                with suppress(httpx.TransportError):
-                    await self.http.post(f"/v1/connectors/{name}/retry", json={"reason": "healed"})
+            await self.hasten()
             await asyncio.sleep(0.3)
 
     async def _open(self) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -26,7 +27,7 @@ class KeptReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeptDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery as the gateway lists it, with what its attempts came to."""
+    """A delivery as the gateway lists it, with what its attempts came to and how many seconds the longest took."""
 
     id: str
     connector: str
@@ -35,6 +36,7 @@ class KeptDelivery(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     attempts: int
     outcomes: Sequence[str]
+    longest: float = 0
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -55,14 +57,20 @@ async def survey(http: httpx.AsyncClient) -> Survey:
         return msgspec.convert(item | {"payload_sha256": hashlib.sha256(payload).hexdigest()}, KeptReport)
 
     async def sent(item: dict[str, Any]) -> KeptDelivery:
-        outcomes: list[str] = []
+        history: list[dict[str, Any]] = []
         if item["attempts"]:
             async with together:
-                whole = (await http.get(f"/v1/deliveries/{item['id']}")).raise_for_status().json()
-            outcomes = [each["outcome"] for each in whole["history"]]
-        return msgspec.convert(item | {"outcomes": outcomes}, KeptDelivery)
+                history = (await http.get(f"/v1/deliveries/{item['id']}")).raise_for_status().json()["history"]
+        outcomes = [each["outcome"] for each in history]
+        longest = max(map(_seconds, history), default=0)
+        return msgspec.convert(item | {"outcomes": outcomes, "longest": longest}, KeptDelivery)
 
     reports = await asyncio.gather(*map(kept, await every(http, "/v1/reports")))
     deliveries = await asyncio.gather(*map(sent, await every(http, "/v1/deliveries")))
     keys = (await http.get("/.well-known/jwks.json")).raise_for_status().json()
     return Survey(reports, deliveries, keys)
+
+
+def _seconds(attempt: dict[str, Any]) -> float:
+    begun, ended = (datetime.fromisoformat(attempt[name]) for name in ("started_at", "finished_at"))
+    return (ended - begun).total_seconds()

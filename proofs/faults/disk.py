@@ -13,33 +13,11 @@ class NotPossible(RuntimeError):
     """This machine or this account cannot make a disk; the message says what it would take."""
 
 
-class SmallDisk:
-    """A disk of ``megabytes`` mounted at ``directory`` while the block runs; what was on it is lost afterwards.
+class Disk:
+    """The disk that a directory is on, which can be filled."""
 
-    ``image`` is the file that holds it. Raises ``NotPossible`` where file systems cannot be mounted: a proof that
-    needs one has then not been run, which is something else than passed.
-    """
-
-    def __init__(self, directory: Path, image: Path, megabytes: int) -> None:
-        self.directory, self.image, self._megabytes = directory, image, megabytes
-
-    def __enter__(self) -> Self:
-        if os.geteuid() != 0:
-            raise NotPossible("mounting a disk needs root")
-        for program in ("mkfs.ext4", "mount", "umount"):
-            if shutil.which(program) is None:
-                raise NotPossible(f"mounting a disk needs the program {program}")
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with self.image.open("wb") as file:
-            file.truncate(self._megabytes * 1024 * 1024)
-        _run("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(self.image))
-        _run("mount", "-o", "loop", str(self.image), str(self.directory))
-        (self.directory / "lost+found").rmdir()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _run("umount", "--lazy", str(self.directory))
-        self.image.unlink()
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
 
     @property
     def free_bytes(self) -> int:
@@ -61,6 +39,36 @@ class SmallDisk:
     def free(self) -> None:
         """Give back what ``fill`` took."""
         (self.directory / _BALLAST).unlink(missing_ok=True)
+
+
+class SmallDisk(Disk):
+    """A disk of ``megabytes`` mounted at ``directory`` while the block runs; what was on it is lost afterwards.
+
+    ``image`` is the file that holds it. Raises ``NotPossible`` where file systems cannot be mounted: a proof that
+    needs one has then not been run, which is something else than passed.
+    """
+
+    def __init__(self, directory: Path, image: Path, megabytes: int) -> None:
+        super().__init__(directory)
+        self.image, self._megabytes = image, megabytes
+
+    def __enter__(self) -> Self:
+        if os.geteuid() != 0:
+            raise NotPossible("mounting a disk needs root")
+        for program in ("mkfs.ext4", "mount", "umount"):
+            if shutil.which(program) is None:
+                raise NotPossible(f"mounting a disk needs the program {program}")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with self.image.open("wb") as file:
+            file.truncate(self._megabytes * 1024 * 1024)
+        _run("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(self.image))
+        _run("mount", "-o", "loop", str(self.image), str(self.directory))
+        (self.directory / "lost+found").rmdir()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _run("umount", "--lazy", str(self.directory))
+        self.image.unlink()
 
 
 def _run(*command: str) -> None:

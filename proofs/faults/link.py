@@ -209,10 +209,7 @@ class Link:
     async def _write(self, sink: asyncio.StreamWriter, data: bytes, pipe: _Pipe) -> None:
         longest = self._faults.longest.get(pipe.way)
         kept = data if longest is None else data[: max(0, longest - pipe.carried)]
-        try:
-            sink.write(kept)
-        except RuntimeError as error:  # uvloop's word for a connection that is closed
-            raise ConnectionResetError("closed") from error
+        sink.write(kept)
         await sink.drain()
         pipe.carried += len(kept)
         self.carried[pipe.way] += len(kept)

@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 
 from proofs.scenario import Scenario
-from proofs.scenarios import hostile, kills, links, moments
+from proofs.scenarios import database, disk, kills, links, moments, pauses, upstreams
 
 SCENARIOS: Sequence[Scenario] = [
-    *kills.SCENARIOS,
-    *moments.SCENARIOS,
-    *links.SCENARIOS,
-    *hostile.SCENARIOS,
+    each for part in (kills, moments, pauses, links, database, upstreams, disk) for each in part.SCENARIOS
 ]
