@@ -88,7 +88,7 @@ _HOSTILE: Mapping[str, Hostile] = {
 
 
 async def hostile_upstreams(stage: Stage) -> None:
-    """Upstreams that refuse, stall, trickle, flood, bomb, hint for ever or have no good TLS, beside one that is well."""
+    """Upstreams that refuse, stall, trickle, flood, bomb, hint for ever or speak no good TLS, beside a good one."""
     await stage.serve()
     worker = await stage.work()
     await stage.upstream("national")
