@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from gateway.db.online import brief_locks, build_index
+from gateway.db.online import brief_locks, build_index, commit_step
 
 revision = "0004"
 down_revision = "0003"
@@ -57,7 +57,10 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("connector_id", name=op.f("pk_breakers")),
         postgresql_with={"fillfactor": "50"},
+        if_not_exists=True,
     )
+    commit_step()
+    brief_locks()
     op.add_column("deliveries", sa.Column("losses", sa.SmallInteger(), server_default="0", nullable=False))
     op.add_column("deliveries", sa.Column("is_behind", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.drop_index("ix_deliveries_due", table_name="deliveries")

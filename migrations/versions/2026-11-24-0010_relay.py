@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from gateway.db.online import brief_locks
+from gateway.db.online import brief_locks, commit_step
 
 revision = "0005"
 down_revision = "0004"
@@ -19,6 +19,12 @@ depends_on = None
 
 
 def upgrade() -> None:
+    brief_locks()
+    op.add_column("deliveries", sa.Column("receipt", sa.Text(), nullable=True), if_not_exists=True)
+    commit_step()
+    brief_locks()
+    op.add_column("report_events", sa.Column("connector_id", sa.Integer(), nullable=True), if_not_exists=True)
+    commit_step()
     brief_locks()
     op.create_table(
         "relays",
@@ -51,8 +57,6 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("connector_id", name=op.f("pk_follows")),
     )
-    op.add_column("deliveries", sa.Column("receipt", sa.Text(), nullable=True))
-    op.add_column("report_events", sa.Column("connector_id", sa.Integer(), nullable=True))
 
 
 def downgrade() -> None:

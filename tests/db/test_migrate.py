@@ -10,13 +10,16 @@ import asyncpg
 import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from forwarding import until
 from gateway.db import migrate
 from gateway.db.engine import open_engine
 from gateway.db.migrate import differences, upgrade
 from gateway.db.schema import MIGRATIONS, Schema, UnfitSchema, find_schema, floor_of, misfit, require_fit, revisions
 from gateway.settings import Settings
+from gateway.worker import main as work
 from gateway_under_test import connected, empty_database, until_waiting
 
 ADD = """
@@ -64,9 +67,15 @@ async def test_the_indexes_of_claiming_are_built_while_others_write(empty: Async
     async with connected(empty) as writer, connected(empty) as other:
         async with upgrading(empty, "0004"), writer.transaction():
             await writer.execute(ADD, 3)
-            await until_waiting(other, "virtualxid")  # the index waits for the writer, and others do not wait for it
+            await until(lambda: _waits_for_a_writer(other))
             await asyncio.wait_for(other.execute(ADD, 3), 5)
         assert await invalid_indexes(other) == []
+
+
+async def _waits_for_a_writer(connection: asyncpg.Connection) -> bool:
+    """Whether an index is being built and lets those who write already come to their end."""
+    sql = "SELECT EXISTS (SELECT FROM pg_stat_progress_create_index WHERE phase = 'waiting for writers before build')"
+    return bool(await connection.fetchval(sql))
 
 
 async def test_an_index_built_under_a_lock_would_have_kept_them_out(empty: AsyncEngine) -> None:
@@ -114,7 +123,7 @@ async def test_a_fresh_database_has_months_and_no_table_of_before(empty: AsyncEn
 
 async def test_attempts_become_months_under_the_hands_of_workers_and_none_is_lost(empty: AsyncEngine) -> None:
     """The words of the version before are the same throughout; prepared, as its driver does."""
-    await upgrade(empty, revision="0004")
+    await upgrade(empty, revision="0006")
     written = 0
     async with connected(empty) as worker:
         await worker.execute(ADD, 500)
@@ -138,33 +147,48 @@ async def test_attempts_become_months_under_the_hands_of_workers_and_none_is_los
     assert await differences(empty) == []
 
 
-async def test_a_reader_that_stays_puts_the_migration_off_and_stops_no_worker(empty: AsyncEngine) -> None:
-    """What was done already is kept over the tries, and over a start after a kill."""
-    await upgrade(empty, revision="0004")
+async def test_a_reader_that_stays_puts_the_swap_off_and_stops_no_worker(empty: AsyncEngine) -> None:
+    await upgrade(empty, revision="0006")
     async with connected(empty) as reader, connected(empty) as worker:
         await worker.execute(ADD, 10)
-        task = asyncio.create_task(upgrade(empty))
-        async with reader.transaction():
-            await reader.fetch("SELECT FROM attempts")
-            await until_waiting(worker, "virtualxid")
-            await asyncio.wait_for(worker.execute(ADD, 1), 5)
-            assert await worker.fetchval("SELECT version_num FROM alembic_version") == "0006"
+        async with upgrading(empty) as task, reader.transaction():
+            await reader.execute("SELECT FROM attempts")
+            for _ in range(2):  # each try lets the others go on
+                await until_waiting(worker, "relation")
+                await asyncio.wait_for(worker.execute(ADD, 1), 5)
             assert not task.done()
-            task.cancel()  # as a kill does, which ends its session
-            await asyncio.wait([task])
+        assert await worker.fetchval("SELECT count(*) FROM attempts_before") == 12
+
+
+async def test_a_migration_that_was_killed_is_gone_on_from(empty: AsyncEngine) -> None:
+    await upgrade(empty, revision="0006")
+    async with connected(empty) as reader, connected(empty) as worker:
+        await worker.execute(ADD, 10)
+        async with reader.transaction():
+            await reader.execute("SELECT FROM attempts")
+            killed = asyncio.create_task(upgrade(empty))
+            await until_waiting(worker, "relation")
+            await worker.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            with pytest.raises(DBAPIError):
+                await killed
+        assert await worker.fetchval(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = 'uq_attempts_before'::regclass"
+        )
+        assert await worker.fetchval("SELECT version_num FROM alembic_version") == "0006"
+        await worker.execute(ADD, 1)
         await upgrade(empty)
         assert await worker.fetchval("SELECT count(*) FROM attempts_before") == 11
-        left = await worker.fetch("SELECT FROM pg_constraint WHERE conname ^@ 'ck_attempts_before'")
-        assert left == []
+    assert await differences(empty) == []
 
 
 async def test_a_try_of_an_earlier_month_promises_nothing_any_more(empty: AsyncEngine) -> None:
-    await upgrade(empty, revision="0004")
+    await upgrade(empty, revision="0006")
     async with connected(empty) as connection:
-        await connection.execute(
-            "ALTER TABLE attempts ADD CONSTRAINT ck_attempts_before_20200101"
-            " CHECK (started_at < '2020-01-01') NOT VALID"
-        )
+        promise = "CONSTRAINT ck_attempts_before_20200101 CHECK (started_at < '2020-01-01') NOT VALID"
+        await connection.execute(f"ALTER TABLE attempts ADD {promise}")
         await upgrade(empty)
         await connection.execute(ADD, 1)
 
@@ -197,6 +221,14 @@ def test_code_runs_on_its_own_schema_and_on_a_newer_one_that_supports_it(found: 
     said = misfit(found, ("1", "2", "3"))
     assert (said is None) is (words is None)
     assert said is None or str(words) in said.en
+
+
+async def test_a_worker_does_not_start_on_an_older_schema(
+    empty: AsyncEngine, empty_url: str, settings: Settings
+) -> None:
+    await upgrade(empty, revision="0006")
+    with pytest.raises(UnfitSchema, match="run 'gateway migrate'"):
+        await work(settings.model_copy(update={"database_url": empty_url.replace("+asyncpg", "")}))
 
 
 async def test_older_schemas_are_refused_and_a_database_says_what_it_supports(empty: AsyncEngine) -> None:

@@ -36,14 +36,18 @@ _ASK_AGAIN = 0.2
 """Seconds between two looks whether another migration has ended."""
 _TRIES, _PAUSE = 100, 1.0
 """How often a migration that could not have a lock is tried again, and the seconds between, in which others go on."""
+_SHORT, _LONG = "500ms", "1500ms"
+"""How long a statement waits for a lock. Whoever waits for a table keeps all who come later waiting; and of a deadlock
+the migration is the victim, since it gives up before ``deadlock_timeout`` (1 s). Only after that PostgreSQL ends an
+automatic vacuum that is in the way, so every fourth try waits for longer."""
 _IN_THE_WAY = {"55P03", "40P01"}
 """SQLSTATE of a lock that was not to be had in time, and of a deadlock."""
 
 
-def _config(connection: sa.Connection, scripts: Path) -> Config:
+def _config(connection: sa.Connection, scripts: Path, wait: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(scripts))
-    config.attributes["connection"] = connection
+    config.attributes |= {"connection": connection, "lock_timeout": wait}
     return config
 
 
@@ -52,11 +56,11 @@ def compare_name(name: str | None, kind: str, _: object) -> bool:
     return not (kind == "table" and name is not None and _PARTITION.search(name))
 
 
-def _upgrade(connection: sa.Connection, scripts: Path, revision: str) -> None:
+def _upgrade(connection: sa.Connection, scripts: Path, revision: str, wait: str) -> None:
     found, own = find_schema(connection), revisions(scripts)
     connection.rollback()
     if found.revision is None or found.revision in own:
-        command.upgrade(_config(connection, scripts), revision)
+        command.upgrade(_config(connection, scripts, wait), revision)
     elif (words := misfit(found, own)) is not None:
         raise UnfitSchema(words)
 
@@ -95,9 +99,9 @@ async def upgrade(engine: AsyncEngine, scripts: Path = MIGRATIONS, revision: str
     this version is left as it is. Raises ``UnfitSchema``.
     """
     async with engine.connect() as connection, _alone(connection):
-        for _ in range(_TRIES):
+        for turn in range(1, _TRIES + 1):
             try:
-                return await connection.run_sync(_upgrade, scripts, revision)
+                return await connection.run_sync(_upgrade, scripts, revision, _LONG if turn % 4 == 0 else _SHORT)
             except DBAPIError as error:
                 await connection.rollback()
                 if getattr(error.orig, "sqlstate", None) not in _IN_THE_WAY:

@@ -10,12 +10,14 @@ from alembic import op
 
 
 def brief_locks() -> None:
-    """Have the statements of this transaction give up a lock that is not to be had at once.
+    """Have the statements of this transaction give up a lock that is not to be had soon.
 
-    Whoever waits for a table keeps all who come later waiting. Shorter than ``deadlock_timeout`` (1 s), so that of a
-    deadlock the migration is the victim. The migration is then tried again.
+    The migration is then tried again. Change one table in a transaction: while it waits for a second, others would wait
+    for the first.
     """
-    op.execute("SET LOCAL lock_timeout = '500ms'")
+    config = op.get_context().config
+    assert config is not None  # noqa: S101 - it is run by `gateway.db.migrate`
+    op.execute(f"SET LOCAL lock_timeout = '{config.attributes['lock_timeout']}'")
 
 
 def commit_step() -> None:
