@@ -540,7 +540,7 @@ async def test_an_attempt_ends_with_its_lease_where_the_worker_cannot_renew_it(
     async def fails(*_: object) -> set[UUID]:
         raise ConnectionError
 
-    monkeypatch.setattr("gateway.worker.renew_claims", fails)
+    monkeypatch.setattr("gateway.sending.lease.renew_claims", fails)
     async with upstream() as national, working(gateway, count=2, lease_seconds=1, attempt_seconds=10):
         await connect_upstream(gateway, national.url)
         await national.behave(mode="stall", seconds=3, count=1)

@@ -1,0 +1,98 @@
+"""Leases of what a worker is sending: how long each surely holds, and renewing them while the worker lives."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.db.claims import Claimed, Slots, renew_claims
+from gateway.db.engine import driver
+from gateway.sending.insist import report
+
+
+@dataclass(slots=True)
+class Lease:
+    """A claim by the loop's clock: when it was known, and until when it surely holds.
+
+    ``sending`` ends the attempt that is under way when the lease does. ``occurred_at``, once it is known, is when
+    that happened which the upstream is told.
+    """
+
+    claimed: Claimed
+    known: float
+    ends: float
+    sending: asyncio.Timeout | None = None
+    occurred_at: datetime | None = None
+
+    def renew(self, ends: float) -> None:
+        """The lease holds until then; an end that has passed is at once."""
+        self.ends = ends
+        if self.sending is not None and not self.sending.expired():
+            self.sending.reschedule(ends)
+
+    def database_time(self, loop_time: float) -> datetime:
+        """What the database's clock had reached at a moment of the loop's: never ahead of it."""
+        return self.claimed.claimed_at + timedelta(seconds=loop_time - self.known)
+
+    @asynccontextmanager
+    async def bounding(self) -> AsyncIterator[None]:
+        """End what runs in the block when the lease ends, whenever that comes to be.
+
+        An attempt that outlived its lease could reach the upstream after a later report of the same key.
+        """
+        async with asyncio.timeout_at(self.ends) as self.sending:
+            try:
+                yield
+            finally:
+                self.sending = None
+
+
+class Leases:
+    """The leases that a worker holds, of so many seconds each."""
+
+    def __init__(self, engine: AsyncEngine, seconds: float) -> None:
+        self._engine, self._seconds = engine, seconds
+        self._held: dict[UUID, Lease] = {}
+
+    def take(self, claimed: Iterable[Claimed], known: float, ends: float) -> list[Lease]:
+        """Hold what was claimed."""
+        leases = [Lease(each, known, ends) for each in claimed]
+        self._held |= {lease.claimed.id: lease for lease in leases}
+        return leases
+
+    def drop(self, lease: Lease) -> None:
+        """What came of it is recorded, or is not ours to record."""
+        if self._held.get(lease.claimed.id) is lease:
+            del self._held[lease.claimed.id]
+
+    def slots(self, free: int) -> Slots:
+        """What there is room for beside what is held."""
+        held = [each.claimed for each in self._held.values()]
+        return Slots(free, Counter(each.target.number for each in held), any(each.is_suspect for each in held))
+
+    async def renew(self) -> None:
+        """Renew what is held, several times within each lease, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._seconds / 4)
+            held = [each for each in self._held.values() if each.ends - loop.time() < self._seconds * 0.75]
+            if held:
+                await self._renew(held)
+
+    async def _renew(self, held: list[Lease]) -> None:
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self._seconds
+        try:
+            async with asyncio.timeout(self._seconds / 4), driver(self._engine) as connection:
+                claims = [each.claimed for each in held]
+                ours = await renew_claims(connection, claims, timedelta(seconds=self._seconds))
+        except Exception as error:
+            return report(error, "leases could not be renewed")
+        for each in held:
+            # Whatever took one over may be sending it now: ours ends.
+            each.renew(ends if each.claimed.id in ours else loop.time())

@@ -1,0 +1,85 @@
+"""Recording what attempts came to, each under its claim, and letting them count for breakers and figures."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.db.breakers import note_attempt
+from gateway.db.claims import Target, cancel_claimed, record_attempt
+from gateway.db.engine import driver
+from gateway.domain.breaker import Breaker, BreakerPolicy, Ended
+from gateway.domain.delivery import RetrySchedule
+from gateway.flow.forward import conclude
+from gateway.flow.tally import Tally
+from gateway.sending.attempt import Attempted
+from gateway.sending.insist import insist, report
+from gateway.sending.lease import Lease
+
+log = structlog.get_logger()
+_random = random.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Records attempts made under leases of so many seconds. ``connections`` bounds what it uses of the pool."""
+
+    engine: AsyncEngine
+    connections: asyncio.Semaphore
+    schedule: RetrySchedule
+    breaker: BreakerPolicy
+    tally: Tally
+    lease_seconds: float
+
+    async def record(self, lease: Lease, attempted: Attempted) -> None:
+        """Record an attempt, unless its delivery is another worker's by now; insist while the database is away."""
+        claimed, outcome = lease.claimed, attempted.outcome
+        started_at, ended_at = attempted.started_at, attempted.ended_at
+        attempt = conclude(claimed, outcome, started_at, ended_at, self.schedule, _random.uniform(-1, 1))
+        ended = Ended(outcome.kind, started_at, ended_at, outcome.retry_after)
+
+        async def record() -> bool:
+            async with self.connections, driver(self.engine) as connection:
+                recorded = await record_attempt(connection, claimed, attempt)
+                if attempted.is_sent and recorded.is_ours and (recorded.is_troubled or ended.is_failure):
+                    await self._note(connection, claimed.target, ended)
+                return recorded.is_ours
+
+        # What nobody took over when the lease ended can still be recorded.
+        is_ours = await insist(record, until=lambda: lease.ends + self.lease_seconds)
+        if is_ours:
+            self.tally.count_attempt(claimed.target.number, ended, lease.occurred_at)
+        log.info(
+            "delivery attempted",
+            delivery=str(claimed.id),
+            connector=claimed.target.name,
+            attempt=claimed.number,
+            outcome=outcome.kind.value,
+            state=attempt.state if is_ours else "lost to another worker",
+        )
+
+    async def cancel(self, lease: Lease, words: str) -> None:
+        """Give up a delivery of which nothing was sent."""
+        claimed = lease.claimed
+
+        async def cancel() -> bool:
+            async with self.connections, driver(self.engine) as connection:
+                return await cancel_claimed(connection, claimed, words)
+
+        if await insist(cancel, until=lambda: lease.ends):
+            log.info("delivery cancelled", delivery=str(claimed.id), connector=claimed.target.name, reason=words)
+
+    async def _note(self, connection: Any, target: Target, ended: Ended) -> None:
+        """Let an attempt count for its connector's breaker; one that cannot be noted is not missed."""
+        try:
+            before, now = await note_attempt(connection, target.number, ended, self.breaker)
+        except Exception as error:
+            return report(error, "an attempt was not noted", connector=target.name)
+        if now.openings > before.openings:
+            self.tally.count_opening(target.number)
+            log.warning("connector left alone", connector=target.name, failures=now.failures, until=str(now.until))
+        elif now == Breaker() and before.openings:
+            log.info("connector works again", connector=target.name)
