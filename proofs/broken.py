@@ -22,6 +22,8 @@ from gateway.domain.delivery import Outcome, OutcomeClass
 from gateway.flow import forward, receive
 from gateway.flow.forward import Message
 from gateway.flow.receive import Intake
+from gateway.sending import attempt as sending
+from gateway.sending import insist
 
 CONTROLS: dict[str, Callable[[], None]] = {}
 """By name, what breaks a promise; its docstring says how."""
@@ -105,12 +107,12 @@ def takes_silence_for_commit() -> None:
 @control
 def never_polls() -> None:
     """A worker looks for deliveries only when it is told that there are some."""
-    original = worker._wait
+    original = insist.wait
 
     async def wait(event: asyncio.Event, seconds: float) -> None:
         await original(event, max(seconds, 3600))
 
-    patch(worker, "_wait", wait)
+    patch(worker, "wait", wait)
 
 
 @control
@@ -143,17 +145,17 @@ def forwards_what_it_refused() -> None:
 @control
 def delivered_before_sent() -> None:
     """The worker records that a delivery was delivered, and then sends it."""
-    original = worker.Worker._attempt
+    original = sending.Sender.attempt
 
     async def attempt(self: Any, lease: Any) -> Any:
         now = lease.database_time(asyncio.get_running_loop().time())
-        async with driver(self._engine) as connection:
+        async with driver(self.engine) as connection:
             taken = NewAttempt(now, now, "delivered", 200, "taken", None, "delivered", None)
             await claims.record_attempt(connection, lease.claimed, taken)
         await asyncio.sleep(_LATER)
         return await original(self, lease)
 
-    patch(worker.Worker, "_attempt", attempt)
+    patch(sending.Sender, "attempt", attempt)
 
 
 @control
@@ -182,7 +184,7 @@ def renames_repeats() -> None:
     def dispatch(delivery: object, *given: Any) -> Dispatch:
         return Dispatch(uuid4(), *given)
 
-    patch(worker, "Dispatch", dispatch)
+    patch(sending, "Dispatch", dispatch)
 
 
 @control
@@ -194,7 +196,7 @@ def rewrites_repeats() -> None:
         message = await original(*given)
         return Message(message.body[:-1] + f', "attempt": "{uuid4()}"}}'.encode(), message.occurred_at)
 
-    patch(worker, "message_of", message_of)
+    patch(sending, "message_of", message_of)
 
 
 @control
