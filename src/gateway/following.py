@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.connectors.connector import Follows, InvalidConnectorSettings, Returned, Returns, UpstreamSilent
 from gateway.connectors.registry import UnknownConnectorKind
-from gateway.db.engine import driver, is_outage
+from gateway.db.engine import driver, tell_failure
 from gateway.db.follows import Followed, put_failure, put_follow, take_follow
 from gateway.domain.report import Status
 from gateway.errors import NotFound, StateConflict
@@ -41,10 +41,7 @@ class Following:
                 while await self.follow():
                     pass
             except Exception as error:
-                if is_outage(error):
-                    log.warning("upstreams could not be followed", reason=type(error).__name__)
-                else:
-                    log.error("upstreams could not be followed", exc_info=error)
+                tell_failure(error, "upstreams could not be followed")
             await asyncio.sleep(self._pause.total_seconds())
 
     async def follow(self) -> bool:

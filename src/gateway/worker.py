@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.claims import claim_due
-from gateway.db.engine import database, driver, is_outage
+from gateway.db.engine import database, driver, is_outage, tell_failure
 from gateway.db.schema import require_fit
 from gateway.domain.breaker import BreakerPolicy
 from gateway.domain.delivery import DEFAULT_SCHEDULE, RetrySchedule
@@ -29,7 +29,7 @@ from gateway.flow.wake import listen
 from gateway.following import Following
 from gateway.keys import Keys, load_keys
 from gateway.sending.attempt import Sender
-from gateway.sending.insist import LONGEST_WAIT, pause_after, report, wait
+from gateway.sending.insist import LONGEST_WAIT, pause_after, wait
 from gateway.sending.lease import Lease, Leases
 from gateway.sending.record import Recorder
 from gateway.settings import Settings
@@ -114,7 +114,7 @@ class Worker:
                     failures = 0
                 except Exception as error:
                     failures += 1
-                    report(error, "deliveries could not be claimed")
+                    tell_failure(error, "deliveries could not be claimed")
                     await wait(self._woken, pause_after(failures))
                     continue
                 if not has_more:
@@ -152,7 +152,7 @@ class Worker:
                     self.wake()
             except Exception as error:
                 failures += 1
-                report(error, "reminders could not be made")
+                tell_failure(error, "reminders could not be made")
                 pause = min(pause, pause_after(failures)) if is_outage(error) else pause
             await wait(self._stopping, pause)
 
@@ -201,7 +201,7 @@ async def _require_fit(engine: AsyncEngine) -> None:
     except Exception as error:
         if not is_outage(error):
             raise
-        report(error, "the schema could not be looked at")
+        tell_failure(error, "the schema could not be looked at")
 
 
 async def main(settings: Settings) -> None:

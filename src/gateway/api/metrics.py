@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 
-import structlog
 from prometheus_client import generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -12,7 +11,7 @@ from sqlalchemy.pool import QueuePool
 
 from gateway.api.gauges import Stored
 from gateway.api.traffic import Traffic
-from gateway.db.engine import driver, is_outage
+from gateway.db.engine import driver, tell_failure
 from gateway.db.queues import find_queues
 from gateway.db.tallies import find_tallies
 
@@ -20,8 +19,6 @@ _PATIENCE = 5.0
 """Seconds that reading what is stored may take: less than what Prometheus waits for an answer (10)."""
 _FRESH, _SPARE = 1.0, 20.0
 """For how long what was read is told again: seconds at least, and so many times as long as reading it took."""
-
-log = structlog.get_logger()
 
 
 class Metrics(Collector):
@@ -65,8 +62,5 @@ class Metrics(Collector):
             async with asyncio.timeout(_PATIENCE), driver(self._engine) as connection:
                 return Stored.of(await find_queues(connection), await find_tallies(connection))
         except Exception as error:
-            if is_outage(error):
-                log.warning("metrics could not be read", reason=type(error).__name__)
-            else:
-                log.error("metrics could not be read", exc_info=error)
+            tell_failure(error, "metrics could not be read")
             return None

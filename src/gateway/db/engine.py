@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -14,6 +15,8 @@ from gateway.db.embedded import EmbeddedServer
 from gateway.db.programs import EmbeddedServerError
 from gateway.domain.exact import decode, encode
 from gateway.settings import Settings
+
+log = structlog.get_logger()
 
 # Classes of SQLSTATE that mean "not now": connection, resources, operator intervention, system error.
 _OUTAGE_CLASSES = ("08", "53", "57", "58")
@@ -81,6 +84,14 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
         return False  # an argument that the driver could not send: our fault
     return isinstance(error, _OUTAGES)
+
+
+def tell_failure(error: Exception, event: str, **about: object) -> None:
+    """Log that something failed that goes on all the same: in a word that the database is away, in full all else."""
+    if is_outage(error):
+        log.warning(event, reason=type(error).__name__, **about)
+    else:
+        log.error(event, exc_info=error, **about)
 
 
 async def server_now(connection: AsyncConnection) -> datetime:

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.db.engine import driver, is_outage
+from gateway.db.engine import driver, tell_failure
 from gateway.db.tallies import TallyKey, add_tallies
 from gateway.domain.breaker import Ended
 from gateway.domain.delivery import OutcomeClass
@@ -33,8 +32,6 @@ LATENCY_SECONDS = (
 
 SUM = "sum"
 """The label of a histogram's sum; its other labels are upper bounds."""
-
-log = structlog.get_logger()
 
 
 class Measure(StrEnum):
@@ -91,10 +88,7 @@ class Tally:
                 self._amounts[key] += amount
             if not isinstance(error, Exception):
                 raise
-            if is_outage(error):
-                log.warning("tallies could not be stored", reason=type(error).__name__)
-            else:
-                log.error("tallies could not be stored", exc_info=error)
+            tell_failure(error, "tallies could not be stored")
 
     def _add(self, connector: int, measure: Measure, label: str = "", amount: float = 1) -> None:
         self._amounts[TallyKey(connector, measure.value, label)] += amount

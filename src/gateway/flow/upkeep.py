@@ -3,11 +3,12 @@
 import asyncio
 import random
 
+import asyncpg
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.attempts import keep_up
-from gateway.db.engine import driver
+from gateway.db.engine import driver, tell_failure
 
 _EVERY, _AGAIN = 3600.0, 60.0
 """Seconds from one time to the next, and after one that failed. Months are made long before they begin."""
@@ -24,7 +25,10 @@ async def upkeep(engine: AsyncEngine, attempts_days: int) -> None:
                 kept = await keep_up(connection, attempts_days)
             if kept.made or kept.dropped:
                 log.info("partitions of attempts kept up", made=kept.made, dropped=kept.dropped)
+        except asyncpg.LockNotAvailableError:
+            log.warning("partitions of attempts could not be kept up", reason="somebody has the table locked")
+            pause = _AGAIN
         except Exception as error:
-            log.warning("partitions of attempts could not be kept up", reason=f"{type(error).__name__}: {error}")
+            tell_failure(error, "partitions of attempts could not be kept up")
             pause = _AGAIN
         await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that workers do not meet

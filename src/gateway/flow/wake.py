@@ -7,18 +7,15 @@ and may be dropped by a connection pooler. Workers poll besides.
 import asyncio
 from collections.abc import Callable
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.db.engine import driver, is_outage
+from gateway.db.engine import driver, tell_failure
 
 CHANNEL = "gateway_deliveries"
 _PAUSE = 0.05
 """Seconds between two notifications of one process: PostgreSQL commits them one at a time, database-wide."""
 _AGAIN = 2.0
 """Seconds before a connection that was lost is made anew."""
-
-log = structlog.get_logger()
 
 
 class Notifier:
@@ -41,7 +38,7 @@ class Notifier:
                 async with driver(self._engine) as connection:
                     await connection.execute(f"NOTIFY {CHANNEL}")
             except Exception as error:
-                _report(error, "workers could not be notified")
+                tell_failure(error, "workers could not be notified")
             await asyncio.sleep(self._pause)
 
 
@@ -51,7 +48,7 @@ async def listen(engine: AsyncEngine, wake: Callable[[], None]) -> None:
         try:
             await _listen_once(engine, wake)
         except Exception as error:
-            _report(error, "notifications could not be listened to")
+            tell_failure(error, "notifications could not be listened to")
         await asyncio.sleep(_AGAIN)
 
 
@@ -75,10 +72,3 @@ async def _listen_once(engine: AsyncEngine, wake: Callable[[], None]) -> None:
             if not connection.is_closed():
                 connection.remove_termination_listener(ended)
                 await connection.remove_listener(CHANNEL, heard)
-
-
-def _report(error: Exception, event: str) -> None:
-    if is_outage(error):
-        log.warning(event, reason=type(error).__name__)
-    else:
-        log.error(event, exc_info=error)

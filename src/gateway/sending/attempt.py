@@ -9,12 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.connectors.connector import Dispatch, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind
 from gateway.db.claims import Claimed
-from gateway.db.engine import driver
+from gateway.db.engine import driver, tell_failure
 from gateway.domain.delivery import Event, Outcome, OutcomeClass
 from gateway.flow.forward import Message, message_of
 from gateway.flow.load import Catalogues
 from gateway.flow.remind import NothingToSend
-from gateway.sending.insist import insist, report
+from gateway.sending.insist import insist
 from gateway.sending.lease import Lease
 from gateway.upstreams import Upstreams
 
@@ -69,7 +69,7 @@ class Sender:
             raise
         except Exception as error:
             # Ours, or the connector's: recorded like any other failure, so that a person sees it and it is retried.
-            report(error, "a delivery could not be sent", delivery=str(claimed.id))
+            tell_failure(error, "a delivery could not be sent", delivery=str(claimed.id))
             words = f"failed within the gateway: {type(error).__name__}"
             if is_sent:
                 return Outcome(OutcomeClass.ambiguous, words), True

@@ -1,18 +1,15 @@
-"""Bearing with a database that is away: trying again, waiting in between, and telling of it."""
+"""Bearing with a database that is away: trying again, and waiting in between."""
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import structlog
-
 from gateway.db.engine import is_outage
 
 SHORTEST_WAIT, LONGEST_WAIT = 0.25, 5.0
 """Seconds between tries while the database is away, doubled from the one to the other."""
 
-log = structlog.get_logger()
 T = TypeVar("T")
 _random = random.SystemRandom()
 
@@ -44,11 +41,3 @@ async def wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         pass
-
-
-def report(error: Exception, event: str, **about: object) -> None:
-    """Tell of a failure: in a word that the database is away, in full of anything else."""
-    if is_outage(error):
-        log.warning(event, reason=type(error).__name__, **about)
-    else:
-        log.error(event, exc_info=error, **about)

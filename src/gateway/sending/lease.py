@@ -11,8 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.claims import Claimed, Slots, renew_claims
-from gateway.db.engine import driver
-from gateway.sending.insist import report
+from gateway.db.engine import driver, tell_failure
 
 
 @dataclass(slots=True)
@@ -92,7 +91,7 @@ class Leases:
                 claims = [each.claimed for each in held]
                 ours = await renew_claims(connection, claims, timedelta(seconds=self._seconds))
         except Exception as error:
-            return report(error, "leases could not be renewed")
+            return tell_failure(error, "leases could not be renewed")
         for each in held:
             # Whatever took one over may be sending it now: ours ends.
             each.renew(ends if each.claimed.id in ours else loop.time())

@@ -10,13 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.breakers import note_attempt
 from gateway.db.claims import Target, cancel_claimed, record_attempt
-from gateway.db.engine import driver
+from gateway.db.engine import driver, tell_failure
 from gateway.domain.breaker import Breaker, BreakerPolicy, Ended
 from gateway.domain.delivery import RetrySchedule
 from gateway.flow.forward import conclude
 from gateway.flow.tally import Tally
 from gateway.sending.attempt import Attempted
-from gateway.sending.insist import insist, report
+from gateway.sending.insist import insist
 from gateway.sending.lease import Lease
 
 log = structlog.get_logger()
@@ -77,7 +77,7 @@ class Recorder:
         try:
             before, now = await note_attempt(connection, target.number, ended, self.breaker)
         except Exception as error:
-            return report(error, "an attempt was not noted", connector=target.name)
+            return tell_failure(error, "an attempt was not noted", connector=target.name)
         if now.openings > before.openings:
             self.tally.count_opening(target.number)
             log.warning("connector left alone", connector=target.name, failures=now.failures, until=str(now.until))
