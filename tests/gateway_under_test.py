@@ -250,18 +250,29 @@ async def stalled_intake(connection: asyncpg.Connection, table: str = "reports")
         await connection.execute(f"SELECT pg_advisory_unlock({_STALL}); DROP FUNCTION stall CASCADE")
 
 
+_WAITING = """
+SELECT count(*) FROM pg_locks WHERE locktype = $1 AND NOT granted
+   AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())
+"""
+
+
 async def until_waiting(connection: asyncpg.Connection, kind: str = "advisory", count: int = 1) -> None:
     """Wait until so many statements wait for a lock of a kind."""
     for _ in range(500):
-        waiting = await connection.fetchval(
-            "SELECT count(*) FROM pg_locks WHERE locktype = $1 AND NOT granted"
-            " AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())",
-            kind,
-        )
+        waiting = await connection.fetchval(_WAITING, kind)
         if waiting >= count:
             return
         await asyncio.sleep(0.01)
     raise TimeoutError(f"{waiting} of {count} wait for a lock of kind {kind}")
+
+
+async def until_nobody_waits(connection: asyncpg.Connection) -> None:
+    """Wait until no statement waits for a table any more."""
+    for _ in range(500):
+        if not await connection.fetchval(_WAITING, "relation"):
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError("somebody goes on waiting for a table")
 
 
 class NewClient(Protocol):

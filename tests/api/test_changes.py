@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from factories import a_report, a_row
+from forwarding import until
 from gateway.api.deps import Gateway
 from gateway_under_test import NewClient, accepted, asked, connected, refused
 
@@ -24,7 +25,21 @@ def departments(gateway: Gateway) -> list[str]:
     return found[:16]
 
 
-async def told(page: dict[str, Any]) -> list[tuple[str, str]]:
+async def changes(client: httpx.AsyncClient, count: int, **asked_for: object) -> dict[str, Any]:
+    """A page of changes once it has so many: a transaction that is older and still open, of another test's database
+    on the same server, keeps them back for a moment."""
+    page: dict[str, Any] = {}
+
+    async def has_all() -> bool:
+        page.update(await asked(client, "/changes", **asked_for))
+        return len(page["items"]) >= count
+
+    await until(has_all)
+    return page
+
+
+async def told(client: httpx.AsyncClient, count: int, **asked_for: object) -> list[tuple[str, str]]:
+    page = await changes(client, count, **asked_for)
     return [(each["change"], each["report"]["id"]) for each in page["items"]]
 
 
@@ -34,7 +49,7 @@ async def test_what_became_of_reports_is_told_in_order_and_each_as_it_was_then(c
     second = await accepted(client, a_report(**Q1, rows=rows, corrects=first["id"], reason="sai"))
     for end in ("return", "withdraw"):
         await client.post(f"/v1/reports/{second['id']}/{end}", json={"reason": end})
-    page = await asked(client, "/changes")
+    page = await changes(client, 4)
     assert [(each["change"], each["report"]["id"], each["replaces"], each["reason"]) for each in page["items"]] == [
         ("accepted", first["id"], None, None),
         ("corrected", second["id"], first["id"], "sai"),
@@ -51,6 +66,7 @@ async def test_what_became_of_reports_is_told_in_order_and_each_as_it_was_then(c
 
 async def test_pages_follow_one_another_without_a_gap(client: httpx.AsyncClient, gateway: Gateway) -> None:
     reports = [(await accepted(client, a_report(**Q1, agency=each)))["id"] for each in departments(gateway)[:7]]
+    await changes(client, 7)
     found, cursor = [], None
     while True:
         page = await asked(client, "/changes", limit=3, **({} if cursor is None else {"cursor": cursor}))
@@ -65,12 +81,12 @@ async def test_only_what_is_asked_for_and_covered_is_told(client: httpx.AsyncCli
     mine = (await accepted(client, a_report(**Q1)))["id"]
     other = (await accepted(client, a_report(**Q1, agency="H29.18")))["id"]
     await client.post(f"/v1/reports/{mine}/return", json={"reason": "x"})
-    assert await told(await asked(client, "/changes", change="returned")) == [("returned", mine)]
-    assert await told(await asked(client, "/changes", under="H29")) == [("accepted", other)]
+    assert await told(client, 1, change="returned") == [("returned", mine)]
+    assert await told(client, 1, under="H29") == [("accepted", other)]
     province = await client_for("reports:relay", agency="H29")
-    assert await told(await asked(province, "/changes")) == [("accepted", other)]
+    assert await told(province, 1) == [("accepted", other)]
     refused(await province.get("/v1/changes", params={"under": "H26"}), 403, "forbidden")
-    assert await told(await asked(client, "/changes", form="TTHC_06A")) == [
+    assert await told(client, 3, form="TTHC_06A") == [
         ("accepted", mine),
         ("accepted", other),
         ("returned", mine),
@@ -94,7 +110,7 @@ async def test_a_few_among_many_are_found_though_no_page_looks_at_all(
         cursor, pages = page["next"], pages + 1
         if page["items"]:
             break
-    assert await told(page) == [("returned", mine)]
+    assert page["items"][0]["report"]["id"] == mine
     assert pages > 1
 
 
@@ -108,7 +124,7 @@ async def test_what_commits_late_comes_after_all_that_was_told_before(
         " SELECT report_id, 'returned', at, client_id, $1 FROM report_events WHERE event = 'accepted'"
         " RETURNING seq"
     )
-    cursor = (await asked(client, "/changes"))["next"]
+    cursor = (await changes(client, 1))["next"]
     async with connected(gateway.engine) as slow, connected(gateway.engine) as quick:
         late = slow.transaction()
         await late.start()
@@ -118,7 +134,7 @@ async def test_what_commits_late_comes_after_all_that_was_told_before(
         during = await asked(client, "/changes", cursor=cursor)
         naive = await quick.fetchval("SELECT max(seq) FROM report_events")
         await late.commit()
-        after = await asked(client, "/changes", cursor=during["next"])
+        after = await changes(client, 2, cursor=during["next"])
         missed = await quick.fetchval("SELECT count(*) FROM report_events WHERE seq > $1", naive)
     assert during["items"] == []
     assert [each["reason"] for each in after["items"]] == ["slow", "quick"]
@@ -137,17 +153,18 @@ async def test_every_change_is_told_once_while_many_write(client: httpx.AsyncCli
             page = await asked(client, "/changes", limit=7, **({"cursor": cursor} if cursor else {}))
             found.extend(each["report"]["id"] for each in page["items"])
             cursor = page["next"]
-            if is_last and not page["more"] and not page["items"]:
+            if is_last and not page["more"] and len(found) >= len(written):
                 return
             await asyncio.sleep(0)
 
     async def write(agency: str) -> str:
         return str((await accepted(client, a_report(**Q1, agency=agency)))["id"])
 
+    written: list[str] = []
     reading = asyncio.create_task(read())
-    written = await asyncio.gather(*(write(each) for each in departments(gateway)))
+    written += await asyncio.gather(*(write(each) for each in departments(gateway)))
     done.set()
-    await reading
+    await asyncio.wait_for(reading, 60)
     assert sorted(found) == sorted(written)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -392,13 +392,18 @@ def in_subtree(code: str, root: str, found: Agencies, on: date) -> bool:
 
 
 def expected_kinds(found: Obligations, among: Agencies, agency: str, code: str) -> set[ReportKind]:
-    """What an agency owes, read from the documents one by one."""
+    """What an agency owes, read from the documents one by one: of a regime, by the newest version that has the period.
+
+    Two versions may have it where they cut it differently, so that each is in force on the last day it gives it.
+    """
     kinds: set[ReportKind] = set()
     for regime in found.regimes:
-        for version in found.regimes[regime]:
-            period = version.takes(code)
-            if period is None or found.in_force(regime, period.end) is not version:
-                continue
+        having = [
+            (version, period)
+            for version in found.regimes[regime]
+            if (period := version.takes(code)) and found.in_force(regime, period.end) is version
+        ]
+        for version, period in having[-1:]:
             at = among.at(agency, period.end)
             if at is None:
                 continue
@@ -413,6 +418,14 @@ def expected_kinds(found: Obligations, among: Agencies, agency: str, code: str) 
 
 @given(
     some_agencies(), some_regimes(), st.sampled_from(["2026-Q1", "2026-Q2", "2026-Q3", "2026", "2026-07", "2026-10"])
+)
+@example(
+    [the("H26", "ministry", parent=None)],
+    [
+        a_regime(periods=["Q1"], cutoff={"day": 14}),
+        a_regime(periods=["Q1"], cutoff={"day": 31}, valid_from="2026-03-15", who=[{"report_kind": "consolidation"}]),
+    ],
+    "2026-Q1",
 )
 def test_what_is_owed_by_all_is_what_each_one_owes(
     among: list[dict[str, Any]], regimes: list[dict[str, Any]], code: str

@@ -16,7 +16,7 @@ from gateway.domain.breaker import Ended
 from gateway.domain.delivery import OutcomeClass
 from gateway.flow import tally as counting
 from gateway.flow.tally import Measure, Tally
-from gateway_under_test import connected, until_waiting
+from gateway_under_test import connected, until_nobody_waits, until_waiting
 
 AT = datetime(2026, 9, 1, tzinfo=UTC)
 
@@ -82,6 +82,7 @@ async def test_what_could_not_be_stored_is_stored_once_later(gateway: Gateway, m
         await until_waiting(connection, "relation")
         storing.cancel()
         await asyncio.wait([storing])
+        await until_nobody_waits(connection)  # else it could have the lock before it hears that it is to end
     tally.count_attempt(number, ended(), AT)
     await tally._store()
     await tally._store()
