@@ -24,7 +24,7 @@ from gateway.domain.obligation import (
     State,
     is_late,
 )
-from gateway.domain.period import VIETNAM, parse_period
+from gateway.domain.period import VIETNAM, Period, parse_period
 from gateway.domain.regime import Regime, RegimeDocument, in_order
 from gateway.domain.report import Nil, ReportKind, Status
 from gateway.flow.load import catalogue_of
@@ -391,28 +391,42 @@ def in_subtree(code: str, root: str, found: Agencies, on: date) -> bool:
     return version is not None and version.parent is not None and in_subtree(version.parent, root, found, on)
 
 
-def expected_kinds(found: Obligations, among: Agencies, agency: str, code: str) -> set[ReportKind]:
-    """What an agency owes, read from the documents one by one: of a regime, by the newest version that has the period.
+def version_of(versions: Sequence[Regime], code: str) -> tuple[Regime, Period] | None:
+    """The version that has a period: the newest that had begun by the last day it gives it.
 
-    Two versions may have it where they cut it differently, so that each is in force on the last day it gives it.
+    A newer version that does not name the period has dropped it, if that began by then.
     """
+    having = [
+        (each, period) for each in versions if (period := each.named(code)) is not None and begins(each) <= period.end
+    ]
+    if not having:
+        return None
+    version, period = max(having, key=lambda each: begins(each[0]))
+    is_dropped = any(begins(version) < begins(each) <= period.end and each.named(code) is None for each in versions)
+    return (version, period) if version.document.is_valid_on(period.end) and not is_dropped else None
+
+
+def begins(version: Regime) -> date:
+    return version.document.valid_from or date.min
+
+
+def expected_kinds(found: Obligations, among: Agencies, agency: str, code: str) -> set[ReportKind]:
+    """What an agency owes, read from the documents one by one."""
     kinds: set[ReportKind] = set()
     for regime in found.regimes:
-        having = [
-            (version, period)
-            for version in found.regimes[regime]
-            if (period := version.takes(code)) and found.in_force(regime, period.end) is version
-        ]
-        for version, period in having[-1:]:
-            at = among.at(agency, period.end)
-            if at is None:
-                continue
-            for duty in version.document.who:
-                is_level = duty.levels is None or at.level in duty.levels
-                is_listed = duty.agencies is None or agency in duty.agencies
-                is_under = duty.under is None or in_subtree(agency, duty.under, among, period.end)
-                if is_level and is_listed and is_under:
-                    kinds.add(duty.report_kind)
+        having = version_of(found.regimes[regime], code)
+        if having is None:
+            continue
+        version, period = having
+        at = among.at(agency, period.end)
+        if at is None:
+            continue
+        for duty in version.document.who:
+            is_level = duty.levels is None or at.level in duty.levels
+            is_listed = duty.agencies is None or agency in duty.agencies
+            is_under = duty.under is None or in_subtree(agency, duty.under, among, period.end)
+            if is_level and is_listed and is_under:
+                kinds.add(duty.report_kind)
     return kinds
 
 
@@ -424,6 +438,14 @@ def expected_kinds(found: Obligations, among: Agencies, agency: str, code: str) 
     [
         a_regime(periods=["Q1"], cutoff={"day": 14}),
         a_regime(periods=["Q1"], cutoff={"day": 31}, valid_from="2026-03-15", who=[{"report_kind": "consolidation"}]),
+    ],
+    "2026-Q1",
+)
+@example(
+    [the("H26", "ministry", parent=None)],
+    [
+        a_regime(periods=["Q1"], cutoff={"day": 31}),
+        a_regime(periods=["Q1"], cutoff={"day": 14}, valid_from="2026-03-15"),
     ],
     "2026-Q1",
 )
