@@ -19,6 +19,7 @@ from gateway.connectors.connector import Answers, Connector, ConnectorSettings, 
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
 from gateway.db.connectors import find_connector
 from gateway.db.engine import server_now
+from gateway.db.reconciling import WantedSent
 from gateway.errors import NotFound, StateConflict, Text, UpstreamFailed
 from gateway.flow.reconcile import Comparison, Difference, Differing, heal, reconcile
 from gateway.flow.steer import opened
@@ -114,16 +115,15 @@ async def reconcile_connector(
         at = await server_now(connection)
     if row is None or not sight(catalogue, caller, today)(row.under):
         raise NotFound()
-    found = await _compared(gateway, row, form_key(catalogue, form), form, period)
+    wanted = WantedSent(row.id, at, form_key(catalogue, form), period)
+    found = await _compared(gateway, row, wanted, form)
     if heals and found.differing:
         words = "sent again: the upstream did not hold it as it had been delivered"
         found.differing = await heal(gateway.engine, row.id, found.differing, words)
     return Json(_shown(name, at, found))
 
 
-async def _compared(
-    gateway: Gateway, row: sa.Row[Any], form_id: int | None, form: str | None, period: str | None
-) -> Comparison:
+async def _compared(gateway: Gateway, row: sa.Row[Any], wanted: WantedSent, form: str | None) -> Comparison:
     connector = _open(gateway, row)
     try:
         if not isinstance(connector, Answers):
@@ -133,8 +133,8 @@ async def _compared(
                     f"Upstreams of kind {row.kind} cannot be asked what they hold.",
                 )
             )
-        async with aclosing(connector.holdings(form, period)) as holdings:
-            return await reconcile(gateway.engine, row.id, holdings, form_id, period)
+        async with aclosing(connector.holdings(form, wanted.period)) as holdings:
+            return await reconcile(gateway.engine, wanted, holdings)
     except UpstreamSilent as error:
         raise UpstreamFailed(Text(f"Máy chủ nhận: {error}.", f"The upstream: {error}.")) from None
     finally:

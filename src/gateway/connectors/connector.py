@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from gateway.domain.delivery import Event, Outcome, Provenance
 from gateway.domain.document import Document, faults
+from gateway.domain.upstream import Held
 from gateway.errors import Place
 
 
@@ -64,15 +65,6 @@ class Returns:
     items: Sequence[Returned]
     cursor: str
     has_more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A report that an upstream holds: its id, the SHA-256 of the bytes that were pushed, and what became of it."""
-
-    report: UUID
-    sha256: str
-    status: str
 
 
 class UpstreamSilent(Exception):

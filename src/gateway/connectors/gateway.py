@@ -17,7 +17,6 @@ from joserfc.jwk import KeySet
 from gateway.connectors.connector import (
     ConnectorSettings,
     Dispatch,
-    Held,
     InvalidConnectorSettings,
     NoOptions,
     Returned,
@@ -33,6 +32,7 @@ from gateway.connectors.session import Session
 from gateway.connectors.transport import NoReply, Reply, Request
 from gateway.domain.delivery import Event, Outcome, OutcomeClass
 from gateway.domain.exact import decode
+from gateway.domain.upstream import Held
 from gateway.evidence.receipts import InvalidReceipt, key_set, verify_receipt
 
 _LARGEST_REPLY = 16 * 1024 * 1024

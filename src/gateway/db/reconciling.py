@@ -1,7 +1,8 @@
 """What was delivered to a connector, to be compared with what its upstream holds, and sending it again."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,24 +18,33 @@ class Sent:
     told: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class WantedSent:
+    """What was delivered to a connector by a time, of one form (a storage key) and period or of all."""
+
+    connector: int
+    by: datetime
+    form: int | None
+    period: str | None
+
+
 _SENT = """
 SELECT r.id AS report, d.id AS delivery, encode(r.sha256, 'hex') AS sha256, r.status,
        (SELECT e.event FROM deliveries e
          WHERE e.report_id = d.report_id AND e.connector_id = d.connector_id AND e.event = r.status
-           AND e.state = 'delivered') AS told
+           AND e.state = 'delivered' AND e.finished_at <= $2) AS told
   FROM deliveries d JOIN reports r ON r.id = d.report_id
- WHERE d.connector_id = $1 AND d.event = 'accepted' AND d.state = 'delivered'
-   AND ($2::int IS NULL OR d.form_id = $2) AND ($3::text IS NULL OR d.period = $3)
- ORDER BY d.report_id DESC
+ WHERE d.connector_id = $1 AND d.event = 'accepted' AND d.state = 'delivered' AND d.finished_at <= $2
+   AND ($3::int IS NULL OR d.form_id = $3) AND ($4::text IS NULL OR d.period = $4)
+   AND ($5::uuid IS NULL OR d.report_id < $5)
+ ORDER BY d.report_id DESC LIMIT $6
 """
 
 
-async def sent_reports(
-    connection: Any, connector: int, form: int | None, period: str | None
-) -> AsyncGenerator[Sent, None]:
-    """What was delivered, newest first. Within a transaction."""
-    async for row in connection.cursor(_SENT, connector, form, period, prefetch=1000):
-        yield Sent(**row)
+async def find_sent(connection: Any, wanted: WantedSent, before: UUID | None, limit: int) -> list[Sent]:
+    """What was delivered, newest first, after the last report of the page before."""
+    rows = await connection.fetch(_SENT, wanted.connector, wanted.by, wanted.form, wanted.period, before, limit)
+    return [Sent(**row) for row in rows]
 
 
 # What a later delivery of its key has passed, which the upstream holds, would come too late: only a person can judge.

@@ -1,9 +1,10 @@
-"""What an upstream takes: which accepted reports, and which obligations, become deliveries of a connector."""
+"""What an upstream takes: which reports and obligations become deliveries of a connector; and what it holds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from gateway.domain.agency import Hierarchy
 from gateway.domain.delivery import Event
@@ -79,6 +80,15 @@ class Subscriber:
     def wants(self, form: str, agency: str, hierarchy: Hierarchy) -> bool:
         """Whether it is reminded of a form and an agency at all."""
         return _is_among(self.forms, self.under, form, agency, hierarchy)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A report that an upstream holds: its id, the SHA-256 of the bytes that were pushed, and what became of it."""
+
+    report: UUID
+    sha256: str
+    status: str
 
 
 def _is_among(forms: frozenset[str] | None, under: str | None, form: str, agency: str, hierarchy: Hierarchy) -> bool:

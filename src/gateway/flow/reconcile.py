@@ -8,29 +8,18 @@ overtaken from behind.
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.connectors import lock_connector
 from gateway.db.engine import driver
-from gateway.db.reconciling import Sent, send_again, sent_reports
+from gateway.db.reconciling import Sent, WantedSent, find_sent, send_again
 from gateway.domain.report import Status
+from gateway.domain.upstream import Held
 
-_MOST_AT_ONCE = 1000
+_PAGE = 1000
 _ENDED = frozenset({Status.returned.value, Status.withdrawn.value})
-
-
-class Held(Protocol):
-    """A report that an upstream holds: its id, the hash of the bytes that were pushed, and what became of it."""
-
-    @property
-    def report(self) -> UUID: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def status(self) -> str: ...
 
 
 class Difference(StrEnum):
@@ -60,28 +49,39 @@ class Comparison:
     differing: list[Differing] = field(default_factory=list)
 
 
-async def reconcile(
-    engine: AsyncEngine, connector: int, holdings: AsyncIterator[Held], form: int | None, period: str | None
-) -> Comparison:
-    """Compare what was delivered with what is held, both newest first, of one form and period or of all."""
+async def reconcile(engine: AsyncEngine, wanted: WantedSent, holdings: AsyncIterator[Held]) -> Comparison:
+    """Compare what had been delivered with what is held since, both newest first.
+
+    Nothing of the database is held while the upstream is asked.
+    """
     found = Comparison()
-    async with driver(engine) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        held = await anext(holdings, None)
-        async for sent in sent_reports(connection, connector, form, period):
-            while held is not None and held.report > sent.report:
-                found.not_sent += 1
-                held = await anext(holdings, None)
-            is_held = held is not None and held.report == sent.report
-            found.compared += 1
-            what = differs(sent, held if is_held else None)
-            if what is not None:
-                found.differing.append(Differing(what, sent, held if is_held else None))
-            if is_held:
-                held = await anext(holdings, None)
-        while held is not None:
+    held = await anext(holdings, None)
+    async for sent in _sent(engine, wanted):
+        while held is not None and held.report > sent.report:
             found.not_sent += 1
             held = await anext(holdings, None)
+        matching = held if held is not None and held.report == sent.report else None
+        found.compared += 1
+        if (what := differs(sent, matching)) is not None:
+            found.differing.append(Differing(what, sent, matching))
+        if matching is not None:
+            held = await anext(holdings, None)
+    while held is not None:
+        found.not_sent += 1
+        held = await anext(holdings, None)
     return found
+
+
+async def _sent(engine: AsyncEngine, wanted: WantedSent) -> AsyncIterator[Sent]:
+    last: UUID | None = None
+    while True:
+        async with driver(engine) as connection:
+            page = await find_sent(connection, wanted, last, _PAGE)
+        for sent in page:
+            yield sent
+        if len(page) < _PAGE:
+            return
+        last = page[-1].report
 
 
 def differs(sent: Sent, held: Held | None) -> Difference | None:
