@@ -4,12 +4,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from gateway.api.deps import GatewayParts, NewestCatalogue, Operator, Today
+from gateway.api.deps import GatewayParts, NewestCatalogue, Operator
 from gateway.api.forwarding import DeliveryPage, DeliveryShape, FullDelivery, attempt_shown, delivery_shown
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
 from gateway.api.refusals import problems
-from gateway.api.sight import WHY, Why, sight
+from gateway.api.sight import WHY, Sight, Why
 from gateway.db.attempts import find_attempts
 from gateway.db.connectors import connectors_ever
 from gateway.db.deliveries import WantedDeliveries, find_delivery, list_deliveries
@@ -28,7 +28,7 @@ async def list_(
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
     caller: Operator,
-    today: Today,
+    sees: Sight,
     limit: Limit,
     cursor: Cursor = None,
     connector: str | None = None,
@@ -36,7 +36,6 @@ async def list_(
     report: UUID | None = None,
 ) -> Response:
     """Deliveries of the subtree's connectors, also of removed ones, newest first."""
-    sees = sight(catalogue, caller, today)
     async with gateway.engine.connect() as connection:
         ever = await connectors_ever(connection)
     wanted = [row.id for row in ever if sees(row.under) and connector in {None, row.name}]
@@ -57,14 +56,12 @@ async def list_(
     response_model=FullDelivery,
     responses=problems(400, 401, 403, 404),
 )
-async def read(
-    delivery: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
-) -> Response:
+async def read(delivery: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, sees: Sight) -> Response:
     """One delivery with its attempts, as far back as they are kept."""
     async with driver(gateway.engine) as connection:
         kept = await find_delivery(connection, delivery)
         made = await find_attempts(connection, delivery)
-    if kept is None or not sight(catalogue, caller, today)(kept.under):
+    if kept is None or not sees(kept.under):
         raise NotFound()
     return Json(delivery_shown(kept, catalogue) | {"history": [attempt_shown(each) for each in made]})
 
@@ -80,15 +77,13 @@ async def retry(
     delivery: UUID,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
-    caller: Operator,
-    today: Today,
+    sees: Sight,
     why: Why,
 ) -> Response:
     """Try a refused, exhausted or cancelled delivery again, from the start of its schedule; a pending one now.
 
     409 while it is being sent, once it is delivered, and once a later delivery of the same report may have arrived.
     """
-    sees = sight(catalogue, caller, today)
     kept = await retry_delivery(gateway.engine, delivery, sees, why)
     return Json(delivery_shown(kept, catalogue))
 
@@ -104,14 +99,12 @@ async def cancel(
     delivery: UUID,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
-    caller: Operator,
-    today: Today,
+    sees: Sight,
     why: Why,
 ) -> Response:
     """Give a delivery up, so that later ones of the same report may pass.
 
     409 while it is being sent, and once it is delivered.
     """
-    sees = sight(catalogue, caller, today)
     kept = await give_up_delivery(gateway.engine, delivery, sees, why)
     return Json(delivery_shown(kept, catalogue))

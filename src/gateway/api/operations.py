@@ -21,7 +21,7 @@ from gateway.api.forwarding import (
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
 from gateway.api.refusals import problems
-from gateway.api.sight import WHY, Name, Why, sight
+from gateway.api.sight import WHY, Name, Sight, Why
 from gateway.connectors.connector import ConnectorSettings, InvalidConnectorOptions, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
 from gateway.db.breakers import find_breaker
@@ -47,15 +47,12 @@ router = APIRouter(prefix="/v1", tags=["operations"])
 @router.get("/connectors", response_model=ConnectorPage, responses=problems(400, 401, 403))
 async def list_connectors(
     gateway: GatewayParts,
-    catalogue: NewestCatalogue,
-    caller: Operator,
-    today: Today,
+    sees: Sight,
     limit: Limit,
     cursor: Cursor = None,
 ) -> Response:
     """Connectors of the subtree, by name."""
     after = from_cursor(cursor, 1)[0] if cursor else ""
-    sees = sight(catalogue, caller, today)
     async with gateway.engine.connect() as connection:
         rows = await all_connectors(connection)
     found = [row for row in rows if row.name > after and sees(row.under)]
@@ -63,13 +60,11 @@ async def list_connectors(
 
 
 @router.get("/connectors/{name}", response_model=ConnectorNow, responses=problems(400, 401, 403, 404))
-async def read_connector(
-    name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
-) -> Response:
+async def read_connector(name: Name, gateway: GatewayParts, sees: Sight) -> Response:
     """One connector."""
     async with gateway.engine.connect() as connection:
         row = await find_connector(connection, name)
-    if row is None or not sight(catalogue, caller, today)(row.under):
+    if row is None or not sees(row.under):
         raise NotFound()
     async with driver(gateway.engine) as raw:
         known = await find_breaker(raw, row.id)
@@ -92,6 +87,7 @@ async def write_connector(
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
     caller: Operator,
+    sees: Sight,
     today: Today,
 ) -> Response:
     """Make or change a connector; it holds from the next delivery on.
@@ -107,7 +103,6 @@ async def write_connector(
                 "Only an operator of the whole country may allow private addresses.",
             )
         )
-    sees = sight(catalogue, caller, today)
     credentials: Mapping[str, str] | None = given.credentials
     if credentials is None:
         credentials = await known_credentials(gateway.engine, gateway.keys.secrets, name, sees)
@@ -219,11 +214,9 @@ async def _wrong_settings(
     response_class=Response,
     responses=problems(400, 401, 403, 404),
 )
-async def remove_connector(
-    name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
-) -> Response:
+async def remove_connector(name: Name, gateway: GatewayParts, caller: Operator, sees: Sight) -> Response:
     """Remove a connector: what it has not sent is cancelled; its deliveries stay readable."""
-    await end_connector(gateway.engine, caller.client, name, sight(catalogue, caller, today))
+    await end_connector(gateway.engine, caller.client, name, sees)
     return Response(status_code=204)
 
 
@@ -233,11 +226,9 @@ async def remove_connector(
     response_model=ConnectorShape,
     responses=problems(400, 401, 403, 404),
 )
-async def pause(
-    name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
-) -> Response:
+async def pause(name: Name, gateway: GatewayParts, sees: Sight) -> Response:
     """Send nothing more through a connector; what is being sent is finished, and deliveries gather."""
-    return await _pause(name, gateway, sight(catalogue, caller, today), True)
+    return await _pause(name, gateway, sees, True)
 
 
 @router.post(
@@ -246,11 +237,9 @@ async def pause(
     response_model=ConnectorShape,
     responses=problems(400, 401, 403, 404),
 )
-async def resume(
-    name: Name, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Operator, today: Today
-) -> Response:
+async def resume(name: Name, gateway: GatewayParts, sees: Sight) -> Response:
     """Send again through a connector that was paused."""
-    return await _pause(name, gateway, sight(catalogue, caller, today), False)
+    return await _pause(name, gateway, sees, False)
 
 
 async def _pause(name: str, gateway: GatewayParts, sees: Sees, paused: bool) -> Response:
@@ -275,14 +264,11 @@ async def _pause(name: str, gateway: GatewayParts, sees: Sees, paused: bool) -> 
 async def retry_all(
     name: Name,
     gateway: GatewayParts,
-    catalogue: NewestCatalogue,
-    caller: Operator,
-    today: Today,
+    sees: Sight,
     why: Why,
 ) -> Response:
     """Try everything again that was refused or exhausted, and everything that waits, now.
 
     Left out is what a later delivery of the same report has passed.
     """
-    sees = sight(catalogue, caller, today)
     return Json({"retried": await retry_connector(gateway.engine, name, sees, why)})

@@ -10,11 +10,11 @@ from cryptography.fernet import InvalidToken
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue, Operator, Today
+from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue
 from gateway.api.json import Json
 from gateway.api.parameters import OnlyForm, form_key, require_period
 from gateway.api.refusals import problems
-from gateway.api.sight import Name, sight
+from gateway.api.sight import Name, Sight
 from gateway.connectors.connector import Answers, Connector, ConnectorSettings, InvalidConnectorSettings, UpstreamSilent
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
 from gateway.db.connectors import find_connector
@@ -96,8 +96,7 @@ async def reconcile_connector(
     name: Name,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
-    caller: Operator,
-    today: Today,
+    sees: Sight,
     form: OnlyForm = None,
     period: str | None = None,
     heals: Annotated[
@@ -113,7 +112,7 @@ async def reconcile_connector(
     async with gateway.engine.connect() as connection:
         row = await find_connector(connection, name)
         at = await server_now(connection)
-    if row is None or not sight(catalogue, caller, today)(row.under):
+    if row is None or not sees(row.under):
         raise NotFound()
     wanted = WantedSent(row.id, at, form_key(catalogue, form), period)
     found = await _compared(gateway, row, wanted, form)

@@ -10,10 +10,10 @@ from pydantic.types import AwareDatetime
 
 from gateway.access.scopes import Scope
 from gateway.access.tokens import Caller
-from gateway.api.deps import Gateway
+from gateway.api.deps import Gateway, require_scope
 from gateway.db.engine import driver
 from gateway.db.relays import KeptRelay, find_relay
-from gateway.errors import Forbidden, MalformedRequest, Place, Text
+from gateway.errors import MalformedRequest, Place, Text
 from gateway.flow.relay import FirstReceipt, first_receipt, require_same
 
 ID, RECEIVED_AT, RECEIPT, ENDED_AT = "Report-Id", "Report-Received-At", "Report-Receipt", "Report-Ended-At"
@@ -44,9 +44,9 @@ async def relayed(request: Request, gateway: Gateway, caller: Caller) -> FirstRe
     """
     given = {name: request.headers.getlist(name) for name in (ID, RECEIVED_AT, RECEIPT)}
     if not any(given.values()):
-        _require(caller, Scope.reports_write)
+        require_scope(caller, Scope.reports_write)
         return None
-    _require(caller, Scope.reports_relay)
+    require_scope(caller, Scope.reports_relay)
     wrong = [name for name, values in given.items() if len(values) != 1]
     if wrong:
         message = Text("Phải có đúng một lần.", "Must be there exactly once.")
@@ -68,7 +68,7 @@ async def may_speak_for(gateway: Gateway, caller: Caller, scope: Scope, report: 
     async with driver(gateway.engine) as connection:
         relay = await find_relay(connection, report)
     if relay is None or relay.client_id != caller.client:
-        _require(caller, scope)
+        require_scope(caller, scope)
     return relay
 
 
@@ -78,14 +78,6 @@ def ended_at(request: Request, caller: Caller) -> datetime | None:
     if value is None or Scope.reports_relay not in caller.scopes:
         return None
     return _moment(ENDED_AT, value)
-
-
-def _require(caller: Caller, scope: Scope) -> None:
-    if scope not in caller.scopes:
-        raise Forbidden(
-            Text(f"Client không có quyền {scope}.", f"The client does not hold scope {scope}."),
-            extra={"scope": scope.value},
-        )
 
 
 def _uuid(name: str, value: str) -> UUID:

@@ -1,15 +1,13 @@
 """What routes of operators share: which connectors one may know of, how they are named, and why something is done."""
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
-from gateway.access.tokens import Caller
 from gateway.api.body import read_document, takes
+from gateway.api.deps import NewestCatalogue, Operator, Today
 from gateway.api.forwarding import Grounds
 from gateway.api.subtree import covers
-from gateway.domain.catalogue import Catalogue
 from gateway.flow.steer import Sees
 
 Name = Annotated[str, Path(pattern="^[a-z][a-z0-9-]{0,62}$", examples=["national"])]
@@ -27,10 +25,12 @@ async def _reason(request: Request) -> str | None:
 Why = Annotated[str | None, Depends(_reason)]
 
 
-def sight(catalogue: Catalogue, caller: Caller, today: date) -> Sees:
-    """Which connectors the caller may know of, by their ``under``: those within its subtree."""
-
+async def _sight(catalogue: NewestCatalogue, caller: Operator, today: Today) -> Sees:
     def sees(under: str | None) -> bool:
         return caller.agency is None or (under is not None and covers(catalogue, caller, under, today))
 
     return sees
+
+
+Sight = Annotated[Sees, Depends(_sight)]
+"""Which connectors the caller, an operator, may know of, by their ``under``: those within its subtree."""
