@@ -19,7 +19,7 @@ from gateway.db import claims, engine, intake
 from gateway.db.claims import NewAttempt
 from gateway.db.engine import driver
 from gateway.domain.delivery import Outcome, OutcomeClass
-from gateway.flow import forward, receive
+from gateway.flow import forward, receive, store
 from gateway.flow.forward import Message
 from gateway.flow.receive import Intake
 from gateway.sending import attempt as sending
@@ -134,12 +134,12 @@ def commits_asynchronously() -> None:
 @control
 def forwards_what_it_refused() -> None:
     """A rejected report gets deliveries like an accepted one."""
-    original = receive._deliveries
+    original = store.new_deliveries
 
-    def deliveries(stored: Any, catalogue: Any) -> Iterator[Any]:
-        yield from original(replace(stored, head=msgspec.structs.replace(stored.head, revision=1)), catalogue)
+    def deliveries(stored: Any, *given: Any) -> Iterator[Any]:
+        yield from original(replace(stored, head=msgspec.structs.replace(stored.head, revision=1)), *given)
 
-    patch(receive, "_deliveries", deliveries)
+    patch(receive, "new_deliveries", deliveries)
 
 
 @control

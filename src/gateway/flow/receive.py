@@ -6,26 +6,18 @@ all the pushes given. Pushes that arrive while others are being stored wait for 
 """
 
 import asyncio
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-import msgspec
 import structlog
-import zstandard
 from sqlalchemy.ext.asyncio import AsyncEngine
-from uuid_utils.compat import uuid7
 
 from gateway.db.base import Overtaken
 from gateway.db.engine import driver, is_outage
 from gateway.db.intake import (
-    ROW_SEPARATOR,
     KeyQuery,
-    NewDelivery,
-    NewKey,
-    NewReport,
     Standing,
     read_standing,
     store,
@@ -33,8 +25,7 @@ from gateway.db.intake import (
 from gateway.db.reading import find_answer, find_head
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.form import Form
-from gateway.domain.report import ReportKind, Status
+from gateway.domain.report import Status
 from gateway.errors import GatewayError, InternalError, Text, Unavailable
 from gateway.flow.judge import (
     Answer,
@@ -46,14 +37,13 @@ from gateway.flow.judge import (
     Revision,
     Sign,
     Stored,
-    fingerprint,
     judge,
     verdict_on,
 )
 from gateway.flow.load import Catalogues
 from gateway.flow.look_up import know, look_ups
-from gateway.flow.prepare import Prepared, Push, ReportKey, prepare
-from gateway.flow.read_rows import Row
+from gateway.flow.prepare import Prepared, Push, prepare
+from gateway.flow.store import new_deliveries, new_keys, new_report
 from gateway.flow.validate import Verdict
 
 Reply = Answer | GatewayError
@@ -62,7 +52,6 @@ log = structlog.get_logger()
 
 MAX_TOGETHER = 64
 _TRIES = 8
-_compress = zstandard.ZstdCompressor(level=3).compress
 
 
 @dataclass(slots=True)
@@ -156,10 +145,10 @@ class Intake:
         ]
         new = [each for each in decisions if isinstance(each, Stored)]
         if new:
-            deliveries = [delivery for each in new for delivery in _deliveries(each, catalogue)]
-            reports = [_report(each, catalogue) for each in new]
+            deliveries = [delivery for each in new for delivery in new_deliveries(each, catalogue, _today())]
+            reports = [new_report(each, catalogue) for each in new]
             await store(
-                connection, catalogue.revision, reports, deliveries, [key for each in new for key in _keys(each)]
+                connection, catalogue.revision, reports, deliveries, [key for each in new for key in new_keys(each)]
             )
             if deliveries:
                 self.forward()
@@ -233,117 +222,6 @@ def _knowledge(catalogue: Catalogue, standing: Standing, prepared: Sequence[Prep
         name_of = (push_of.client, push_of.route, push_of.key or "")
         knowledge.keys[name_of] = bytes.fromhex(used.fingerprint)
     return knowledge
-
-
-def _report(stored: Stored, catalogue: Catalogue) -> NewReport:
-    prepared, head = stored.prepared, stored.head
-    submission, form, first = prepared.submission, prepared.form, prepared.push.first
-    rows = [] if head.revision is None else stored.rows
-    return NewReport(
-        id=head.id,
-        agency=catalogue.agencies.ids[prepared.agency],
-        form=catalogue.form_ids[prepared.form.code],
-        version=prepared.form.version,
-        period=prepared.period.code,
-        start=prepared.period.start,
-        end=prepared.period.end,
-        kind=submission.kind.value,
-        revision=head.revision,
-        status=head.status.value,
-        counted=_is_counted(prepared, catalogue),
-        nil=submission.nil.value if submission.nil else None,
-        corrects=head.corrects,
-        ends=stored.ends,
-        reason=submission.reason,
-        client=prepared.push.client,
-        received_at=head.received_at,
-        late=head.late,
-        sha256=prepared.sha256,
-        findings=msgspec.json.encode(head.findings).decode() if head.findings else "[]",
-        explanations=json.dumps([each.model_dump(mode="json") for each in submission.explanations or ()]),
-        receipt=head.receipt,
-        media_type=prepared.push.media_type,
-        body=_compress(prepared.push.body),
-        codes=_joined("{" + ",".join([f'"{code}"' for code in row.codes]) + "}" for row in rows),
-        figures=_joined(_figures(row, form) for row in rows),
-        texts=_joined(_texts(row, form) for row in rows) if form.text_positions else None,
-        parts=() if head.revision is None else prepared.push.parts or (),
-        relay=None if head.revision is None or first is None else first.kept(prepared.push.client),
-    )
-
-
-def _is_counted(prepared: Prepared, catalogue: Catalogue) -> bool:
-    """Own figures are; a consolidation only if it was received, is owed, and its parts are not owed here."""
-    if prepared.submission.kind is ReportKind.own:
-        return True
-    obligation = prepared.obligation
-    if obligation is None or prepared.push.is_made_here:
-        return False
-    return catalogue.obligations.is_counted(obligation)
-
-
-def _joined(literals: Iterable[str]) -> str | None:
-    """Array literals of a report's rows as one value; None where there are no rows."""
-    return ROW_SEPARATOR.join(literals) or None
-
-
-def _figures(row: Row, form: Form) -> str:
-    cells = row.cells if form.has_only_numbers else [row.cells[position] for position in form.number_positions]
-    if None in cells or not form.has_only_numbers:
-        return "{" + ",".join([_figure(cell) for cell in cells]) + "}"
-    return "{" + ",".join(map(str, cells)) + "}"
-
-
-def _figure(cell: object) -> str:
-    """A cell as PostgreSQL's ``numeric`` reads it, which takes every way that Python writes a number."""
-    if cell is None:
-        return "NULL"
-    return str(int(cell)) if isinstance(cell, bool) else str(cell)
-
-
-def _texts(row: Row, form: Form) -> str:
-    return "{" + ",".join([_quoted(row.cells[position]) for position in form.text_positions]) + "}"
-
-
-def _quoted(text: str | None) -> str:
-    if text is None:
-        return "NULL"
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _deliveries(stored: Stored, catalogue: Catalogue) -> Iterator[NewDelivery]:
-    if stored.head.revision is None:
-        return
-    key: ReportKey = stored.prepared.key
-    hierarchy = catalogue.agencies.placed(_today())
-    for upstream in catalogue.upstreams:
-        if upstream.takes(key.form, key.agency, key.kind.value, hierarchy):
-            yield NewDelivery(
-                id=uuid7(),
-                connector=upstream.number,
-                report=stored.head.id,
-                event="accepted",
-                reason=None,
-                agency=catalogue.agencies.ids[key.agency],
-                form=catalogue.form_ids[key.form],
-                period=key.period,
-                kind=key.kind.value,
-            )
-
-
-def _keys(stored: Stored) -> Iterator[NewKey]:
-    push, answer = stored.prepared.push, stored.answer
-    if push.key is not None:
-        yield NewKey(
-            push.client,
-            push.route,
-            push.key,
-            fingerprint(stored.prepared),
-            answer.status,
-            answer.location or "",
-            answer.media_type,
-            answer.body,
-        )
 
 
 async def check(intake: Intake, push: Push) -> Verdict:
