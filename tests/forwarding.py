@@ -27,7 +27,7 @@ from gateway.flow.judge import Answer
 from gateway.flow.prepare import Push
 from gateway.flow.review import Ending, end_report
 from gateway.flow.steer import ConnectorDocument, change_connector
-from gateway.sandbox import sandbox_server
+from gateway.sandbox.server import sandbox_server
 from gateway.settings import Settings
 from gateway.worker import Worker
 from gateway_under_test import connected, shown

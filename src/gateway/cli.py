@@ -29,7 +29,7 @@ from gateway.flow.amend import Document, change
 from gateway.flow.load import Catalogues
 from gateway.keys import MissingKeys
 from gateway.logs import configure_logs
-from gateway.sandbox import run_sandbox
+from gateway.sandbox.server import run_sandbox
 from gateway.serve import load_bundled, prepare, serve
 from gateway.settings import Settings
 from gateway.submit import SubmitError, read_keys, submit_files, validate_files, verify

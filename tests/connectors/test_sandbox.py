@@ -19,7 +19,7 @@ from gateway.connectors.http_json import content_digest
 from gateway.connectors.registry import open_connector
 from gateway.connectors.signing import signature
 from gateway.domain.delivery import Event, OutcomeClass
-from gateway.sandbox import sandbox_app, sandbox_server
+from gateway.sandbox.server import sandbox_app, sandbox_server
 
 KEY = b"a signing key of 32 bytes, or so"
 SECRET = "whsec_" + b64encode(KEY).decode()
