@@ -47,10 +47,17 @@ SECRETS: Mapping[str, Mapping[str, str]] = {
 KINDS = list(NEEDED)
 ABOVE = OKPKey.import_key(OKPKey.generate_key("Ed25519").as_pem(private=True), {"kid": "above-1"})
 """The key of a gateway that reports are relayed to."""
-SIGN_INS: Mapping[str, bytes] = {
+
+
+def published(*keys: OKPKey) -> bytes:
+    """A JSON Web Key Set of public keys."""
+    return json.dumps({"keys": [{**key.as_dict(private=False), "kid": key.kid} for key in keys]}).encode()
+
+
+SIGN_INS: dict[str, bytes] = {
     "/token": b'{"access_token": "%s", "token_type": "Bearer", "expires_in": 3600}' % TOKEN.encode(),
     "/login": b'{"token": "%s"}' % TOKEN.encode(),
-    "/jwks.json": json.dumps({"keys": [{**ABOVE.as_dict(private=False), "kid": "above-1"}]}).encode(),
+    "/jwks.json": published(ABOVE),
 }
 """Where upstreams are signed in to, or asked for their keys, and what they answer when it goes well."""
 DISPATCH = Dispatch(

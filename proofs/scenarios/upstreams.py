@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -107,12 +108,12 @@ async def hostile_upstreams(stage: Stage) -> None:
 
 async def _unreachable(stage: Stage) -> None:
     """Upstreams that no request ever reaches."""
-    never: dict[str, object] = {"ends": ("pending",), "outcomes": ("unreachable",), "concurrency": 4}
+    never = partial(stage.upstream, ends=("pending",), outcomes=("unreachable",), concurrency=4)
     (await stage.stub("refusing")).refuse()
-    await stage.upstream("refusing", **never)  # type: ignore[arg-type]
-    await stage.upstream("without-tls", scheme="https", **never)  # type: ignore[arg-type]
+    await never("refusing")
+    await never("without-tls", scheme="https")
     await stage.stub("unknown-tls", tls=_own_tls())
-    await stage.upstream("unknown-tls", scheme="https", **never)  # type: ignore[arg-type]
+    await never("unknown-tls", scheme="https")
 
 
 def _own_tls() -> ssl.SSLContext:

@@ -1,5 +1,6 @@
 """Kind `gateway`: what is sent to the one above, and what its receipt has to say."""
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -8,7 +9,20 @@ from uuid import UUID
 import pytest
 from joserfc.jwk import OKPKey
 
-from answering import ABOVE, AT, DISPATCH, TOKEN, Answer, acknowledged, answering, connected, send_to, upstream
+from answering import (
+    ABOVE,
+    AT,
+    DISPATCH,
+    SIGN_INS,
+    TOKEN,
+    Answer,
+    acknowledged,
+    answering,
+    connected,
+    published,
+    send_to,
+    upstream,
+)
 from gateway.connectors.connector import Answers, Follows, UpstreamSilent
 from gateway.domain.delivery import Event, OutcomeClass
 
@@ -69,22 +83,22 @@ async def test_without_a_receipt_that_holds_nothing_is_delivered(answer: bytes, 
     assert words in outcome.reason
 
 
-async def test_keys_that_are_new_above_are_asked_for() -> None:
+async def test_keys_that_are_new_above_are_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     newer = OKPKey.import_key(OKPKey.generate_key("Ed25519").as_pem(private=True), {"kid": "above-2"})
     answers = {"now": acknowledged()}
 
-    async def answer(writer: object) -> None:
-        await answering("200 OK", body=answers["now"])(writer)  # type: ignore[arg-type]
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        await answering("200 OK", body=answers["now"])(writer)
 
     async with upstream(answer) as system, connected("gateway", system.url) as connector:
-        assert (await connector.send(DISPATCH)).kind is OutcomeClass.delivered
-        assert (await connector.send(DISPATCH)).kind is OutcomeClass.delivered
-        asked = [headers for headers, body in system.sign_ins if not body]
-        assert len(asked) == 1
+        kinds = [(await connector.send(DISPATCH)).kind for _ in range(2)]
         answers["now"] = acknowledged(newer)
-        assert (await connector.send(DISPATCH)).kind is OutcomeClass.refused  # published, it would do
-        assert len([headers for headers, body in system.sign_ins if not body]) == 2
-    assert ABOVE.kid != newer.kid
+        kinds.append((await connector.send(DISPATCH)).kind)  # its key is not published
+        monkeypatch.setitem(SIGN_INS, "/jwks.json", published(ABOVE, newer))
+        kinds += [(await connector.send(DISPATCH)).kind for _ in range(2)]
+        asked = [headers for headers, body in system.sign_ins if not body]
+    assert [kind.value for kind in kinds] == ["delivered", "delivered", "refused", "delivered", "delivered"]
+    assert len(asked) == 3
 
 
 async def test_a_client_that_may_not_relay_waits_until_it_may() -> None:
