@@ -19,6 +19,7 @@ from gateway.api import (
     operations,
     regimes,
     reports,
+    sdmx,
     tokens,
 )
 from gateway.api.deps import Gateway
@@ -34,6 +35,7 @@ from gateway.settings import Settings
 TAGS = [
     {"name": "reports", "description": "Push reports and read them back (local reporting systems)."},
     {"name": "aggregates", "description": "Pull figures (the national system)."},
+    {"name": "sdmx", "description": "Structures and figures as SDMX (statisticians)."},
     {"name": "catalogue", "description": "Forms, code lists and agencies, as data."},
     {
         "name": "regimes",
@@ -87,6 +89,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         reports.router,
         consolidations.router,
         aggregates.router,
+        sdmx.router,
         catalog.router,
         regimes.router,
         obligations.router,

