@@ -84,7 +84,7 @@ REQUESTS = [
 
 def expected() -> set[tuple[str, ...]]:
     """Every observation there is, added up here by hand: key, period and value."""
-    found = set()
+    found: set[tuple[str, ...]] = set()
     for quarter in QUARTERS:
         for agency, parts in SUBTREES.items():
             rows = [row for part in parts for row in PUSHED[part]]

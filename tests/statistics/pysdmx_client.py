@@ -44,13 +44,13 @@ def ran(code: str) -> str:
 
 
 connector, pandas, registry = SdmxConnector(URL), PandasConnector(URL), RegistryClient(URL)
-flow = connector.dataflow(FLOW)
+components: Any = connector.dataflow(FLOW).components
 schema = registry.get_schema("dataflow", "VNGOV", "TTHC_06A", "1.0.0")
 old = job["url"] + "/sdmx/v1"
 answer: dict[str, Any] = {
     "flows": sorted(each.id for each in connector.dataflows()),
-    "components": [each.id for each in flow.components],
-    "agency": flow.components["AGENCY"].enumeration["H26-18"].name,
+    "components": [each.id for each in components],
+    "agency": components["AGENCY"].enumeration["H26-18"].name,
     "all": figures(connector.data(FLOW)),
     "filtered": figures(
         connector.data(FLOW, "AGENCY='H26' AND INDICATOR='received_total' AND SECTOR='_T' AND TIME_PERIOD>='2098-Q2'")

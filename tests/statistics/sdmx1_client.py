@@ -36,7 +36,8 @@ def status(call: Any) -> int:
     try:
         call()
     except requests.HTTPError as error:
-        return int(error.response.status_code)
+        response: Any = error.response
+        return int(response.status_code)
     except NotImplementedError:  # what the client makes of 501
         return 501
     return 200
