@@ -128,7 +128,7 @@ def documented(heading: str, url: str) -> str:
 async def in_its_own_process(script: str, job: str) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(TESTS / "statistics" / script),
+        str(TESTS / "statisticians" / script),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

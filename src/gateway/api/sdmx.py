@@ -4,9 +4,9 @@ What the clients sdmx1 and pysdmx send and need is what these are made for.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from gateway.access.tokens import Caller
 from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue, Today
@@ -28,7 +28,6 @@ from gateway.api.sdmx_query import (
 )
 from gateway.api.sdmx_selection import form_asked, select
 from gateway.db.figures import snapshot
-from gateway.domain.catalogue import Catalogue
 from gateway.errors import NotFound, Text
 from gateway.flow.survey import survey
 from gateway.formats import sdmx_json
@@ -47,6 +46,13 @@ _JSON = "application/vnd.sdmx.structure+json;version=2.0.0"
 _STRUCTURES = {"v1": (_ML_2_1,), "v2": (_ML_3_0, _JSON)}
 
 Base = Literal["v1", "v2"]
+
+
+async def _described(gateway: GatewayParts, catalogue: NewestCatalogue, today: Today) -> Structures:
+    return Structures(catalogue, gateway.settings.sdmx_agency, today)
+
+
+Described = Annotated[Structures, Depends(_described)]
 
 
 def _answers(*media_types: str) -> dict[int | str, dict[str, Any]]:
@@ -82,7 +88,7 @@ _SECURED: dict[str, Any] = {"security": [{"client_secret": []}, {"client_credent
 
 @router.get("/v1/data/{path:path}", responses=_answers(*OFFERED["v1"]), response_class=Response, openapi_extra=_SECURED)
 async def read_sdmx_1_data(
-    request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Statistician, today: Today, path: str
+    request: Request, gateway: GatewayParts, structures: Described, caller: Statistician, path: str
 ) -> Response:
     """Figures of a form: `{dataflow}/{key}`, a key being values of the dimensions in order, `A.B+C..`.
 
@@ -92,12 +98,12 @@ async def read_sdmx_1_data(
     if parts.at(2) not in {"all", gateway.settings.sdmx_agency}:
         raise NotFound(Text("Không có nhà cung cấp này.", "There is no such provider."))
     asked = data_asked(parts, request.query_params, flow_of_v1(parts.at(0, "")), parts.at(1))
-    return _data(request, gateway, catalogue, caller, Structures(catalogue, gateway.settings.sdmx_agency, today), asked)
+    return _data(request, gateway, caller, structures, asked)
 
 
 @router.get("/v2/data/{path:path}", responses=_answers(*OFFERED["v2"]), response_class=Response, openapi_extra=_SECURED)
 async def read_sdmx_2_data(
-    request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Statistician, today: Today, path: str
+    request: Request, gateway: GatewayParts, structures: Described, caller: Statistician, path: str
 ) -> Response:
     """Figures of a form: `dataflow/{agency}/{dataflow}/{version}/{key}`, with filters `c[DIMENSION]`.
 
@@ -105,20 +111,19 @@ async def read_sdmx_2_data(
     """
     parts = Path.of("v2", path, 5)
     asked = data_asked(parts, request.query_params, flow_of_v2(parts), parts.at(4, "*"))
-    return _data(request, gateway, catalogue, caller, Structures(catalogue, gateway.settings.sdmx_agency, today), asked)
+    return _data(request, gateway, caller, structures, asked)
 
 
 def _data(
     request: Request,
     gateway: Gateway,
-    catalogue: Catalogue,
     caller: Caller,
     structures: Structures,
     asked: DataAsked,
 ) -> Response:
     media_type = chosen_type(request, OFFERED[_base(request)])
-    form = form_asked(catalogue, Bundle(structures), asked.flow)
-    return StreamedData(request, DataRequest(gateway, catalogue, structures, caller, form, asked, media_type))
+    form = form_asked(structures.catalogue, Bundle(structures), asked.flow)
+    return StreamedData(request, DataRequest(gateway, structures, caller, form, asked, media_type))
 
 
 @router.get(
@@ -128,13 +133,12 @@ def _data(
     openapi_extra=_SECURED,
 )
 async def read_sdmx_1_availability(
-    request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Statistician, today: Today, path: str
+    request: Request, gateway: GatewayParts, structures: Described, caller: Statistician, path: str
 ) -> Response:
     """Of which codes and periods a form has figures: `{dataflow}/{key}/{provider}/{dimension}`."""
     parts = Path.of("v1", path, 4)
     flow = flow_of_v1(parts.at(0, ""))
     asked = data_asked(parts, request.query_params, flow, parts.at(1), parts.at(3))
-    structures = Structures(catalogue, gateway.settings.sdmx_agency, today)
     return await _availability(request, gateway, caller, structures, asked)
 
 
@@ -145,12 +149,11 @@ async def read_sdmx_1_availability(
     openapi_extra=_SECURED,
 )
 async def read_sdmx_2_availability(
-    request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Statistician, today: Today, path: str
+    request: Request, gateway: GatewayParts, structures: Described, caller: Statistician, path: str
 ) -> Response:
     """Of which codes and periods a form has figures: `dataflow/{agency}/{dataflow}/{version}/{key}/{dimension}`."""
     parts = Path.of("v2", path, 6)
     asked = data_asked(parts, request.query_params, flow_of_v2(parts), parts.at(4, "*"), parts.at(5, "*"))
-    structures = Structures(catalogue, gateway.settings.sdmx_agency, today)
     return await _availability(request, gateway, caller, structures, asked)
 
 
@@ -183,21 +186,17 @@ async def _availability(
 
 
 @router.get("/v1/schema/{path:path}", responses=_answers(_ML_2_1), response_class=Response, openapi_extra=_SECURED)
-async def read_sdmx_1_schema(
-    request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, _: AnyStatistician, today: Today, path: str
-) -> Response:
+async def read_sdmx_1_schema(request: Request, structures: Described, _: AnyStatistician, path: str) -> Response:
     """What data of a form may hold: its data structure with lists and concepts, `dataflow/{agency}/{id}/{version}`."""
-    return _schema(request, Structures(catalogue, gateway.settings.sdmx_agency, today), Path.of("v1", path, 4))
+    return _schema(request, structures, Path.of("v1", path, 4))
 
 
 @router.get(
     "/v2/schema/{path:path}", responses=_answers(_ML_3_0, _JSON), response_class=Response, openapi_extra=_SECURED
 )
-async def read_sdmx_2_schema(
-    request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, _: AnyStatistician, today: Today, path: str
-) -> Response:
+async def read_sdmx_2_schema(request: Request, structures: Described, _: AnyStatistician, path: str) -> Response:
     """What data of a form may hold: its data structure with lists and concepts, `dataflow/{agency}/{id}/{version}`."""
-    return _schema(request, Structures(catalogue, gateway.settings.sdmx_agency, today), Path.of("v2", path, 4))
+    return _schema(request, structures, Path.of("v2", path, 4))
 
 
 def _schema(request: Request, structures: Structures, path: Path) -> Response:
@@ -212,12 +211,10 @@ def _schema(request: Request, structures: Structures, path: Path) -> Response:
 @router.get(
     "/v2/structure/{path:path}", responses=_answers(_ML_3_0, _JSON), response_class=Response, openapi_extra=_SECURED
 )
-async def read_sdmx_2_structures(
-    request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, _: AnyStatistician, today: Today, path: str
-) -> Response:
+async def read_sdmx_2_structures(request: Request, structures: Described, _: AnyStatistician, path: str) -> Response:
     """Structures: `{kind}/{agency}/{id}/{version}/{items}`, with `references` and `detail`."""
     asked = artefacts_asked(Path.of("v2", path, 5))
-    return _artefacts(request, Structures(catalogue, gateway.settings.sdmx_agency, today), asked)
+    return _artefacts(request, structures, asked)
 
 
 @router.get("/v2/{path:path}", responses=_answers(_ML_3_0), response_class=Response, openapi_extra=_SECURED)
@@ -228,12 +225,10 @@ async def read_sdmx_2_others(_: AnyStatistician, path: str) -> Response:
 
 
 @router.get("/v1/{path:path}", responses=_answers(_ML_2_1), response_class=Response, openapi_extra=_SECURED)
-async def read_sdmx_1_structures(
-    request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, _: AnyStatistician, today: Today, path: str
-) -> Response:
+async def read_sdmx_1_structures(request: Request, structures: Described, _: AnyStatistician, path: str) -> Response:
     """Structures: `{kind}/{agency}/{id}/{version}/{items}`, with `references` and `detail`."""
     asked = artefacts_asked(Path.of("v1", path, 5))
-    return _artefacts(request, Structures(catalogue, gateway.settings.sdmx_agency, today), asked)
+    return _artefacts(request, structures, asked)
 
 
 def _artefacts(request: Request, structures: Structures, asked: Asked) -> Response:

@@ -16,7 +16,6 @@ from gateway.api.sdmx_message import header_now
 from gateway.api.sdmx_query import DataAsked
 from gateway.api.sdmx_selection import select
 from gateway.db.figures import snapshot, state_token
-from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form
 from gateway.errors import NotFound, Text
 from gateway.flow.select_series import Serialiser
@@ -53,7 +52,6 @@ class DataRequest:
     """Who asks for which data, in which of the formats offered."""
 
     gateway: Gateway
-    catalogue: Catalogue
     structures: Structures
     caller: Caller
     form: Form
@@ -103,7 +101,7 @@ class StreamedData(StreamingResponse):
         return not is_old and self._asked.media_type != CSV_2
 
     async def _pieces(self, connection: Any) -> AsyncGenerator[list[Series], None]:
-        asked, catalogue = self._asked.asked, self._asked.catalogue
+        asked, catalogue = self._asked.asked, self._asked.structures.catalogue
         selection = await select(connection, catalogue, self._asked.caller, self._asked.form, asked)
         serialiser = Serialiser(selection, asked.first, asked.last)
         piece: list[Series] = []

@@ -23,39 +23,54 @@ class Survey:
 
 async def survey(connection: Any, selection: Selection) -> Survey:
     """What there is of a selection. Every value occurs; not all values need to occur together."""
-    table, catalogue = selection.table, selection.catalogue
-    empty = Survey({name: [] for name in selection.allowed}, None)
+    table = selection.table
     if not table.periods or not table.indicators or not all(selection.ways.values()):
-        return empty
-    chosen = None if table.has_total else table.agencies
-    question = Question(table.form, table.form.code, table.periods, table.under, (), table.indicators, chosen=chosen)
-    only = {
-        place: [code for code, id_ in _ids(selection, place).items() if id_ in selection.allowed[breakdown_id(each)]]
-        for place, each in enumerate(table.form.breakdowns, start=1)
-        if TOTAL not in selection.allowed[breakdown_id(each)]
-    }
-    columns = [_column(catalogue.forms[table.form.code], each.id) for each in table.indicators]
-    found = await occurring(connection, question.scope(catalogue), len(table.form.breakdowns), columns, only)
-    by_code = {each.code: each for each in table.periods}
-    asked = replace(question, chosen=table.agencies)
-    agencies: set[str] = {TOTAL} if table.has_total and found.reported else set()
-    periods: set[str] = set()
-    for code, number in found.reported:
-        chain = catalogue.agencies.chains(
-            asked.organisation(catalogue, by_code[code]), table.under, table.agencies
-        ).get(catalogue.agencies.codes[number], ())
-        if chain or table.has_total:
-            agencies.update(agency_id(each) for each in chain)
-            periods.add(code)
+        return Survey({}, None)
+    found = await _occurring(connection, selection)
+    agencies, periods = _reported(selection, found)
     if not periods:
-        return empty
+        return Survey({}, None)
     values = {
-        FREQ: sorted({FREQUENCIES[by_code[each].frequency] for each in periods}),
+        FREQ: sorted({FREQUENCIES[each.frequency] for each in periods}),
         AGENCY: sorted(agencies),
         INDICATOR: [each.id for each, filled in zip(table.indicators, found.filled, strict=True) if filled],
         **_breakdowns(selection, found),
     }
-    return Survey(values, _days([by_code[each] for each in periods]))
+    return Survey(values, _days(periods))
+
+
+def _question(selection: Selection) -> Question:
+    table = selection.table
+    common = (table.form, table.form.code, table.periods, table.under, (), table.indicators)
+    return Question(*common, chosen=table.agencies)
+
+
+async def _occurring(connection: Any, selection: Selection) -> Occurring:
+    """What there are rows of; of breakdowns without the total, only rows with the codes that are meant."""
+    form, question = selection.form, _question(selection)
+    counted = replace(question, chosen=None) if selection.table.has_total else question
+    only = {
+        place: [code for code, id_ in _ids(selection, place).items() if id_ in selection.allowed[breakdown_id(each)]]
+        for place, each in enumerate(form.breakdowns, start=1)
+        if TOTAL not in selection.allowed[breakdown_id(each)]
+    }
+    columns = [_column(selection.catalogue.forms[form.code], each.id) for each in question.indicators]
+    return await occurring(connection, counted.scope(selection.catalogue), len(form.breakdowns), columns, only)
+
+
+def _reported(selection: Selection, found: Occurring) -> tuple[set[str], list[Period]]:
+    """The agencies in whose subtrees somebody reported, and the periods."""
+    table, agencies, question = selection.table, selection.catalogue.agencies, _question(selection)
+    by_code = {each.code: each for each in table.periods}
+    seen: set[str] = {TOTAL} if table.has_total and found.reported else set()
+    periods: set[str] = set()
+    for code, number in found.reported:
+        organisation = question.organisation(selection.catalogue, by_code[code])
+        chain = agencies.chains(organisation, table.under, table.agencies).get(agencies.codes[number], ())
+        if chain or table.has_total:
+            seen.update(agency_id(each) for each in chain)
+            periods.add(code)
+    return seen, [each for each in table.periods if each.code in periods]
 
 
 def _breakdowns(selection: Selection, found: Occurring) -> dict[str, list[str]]:
