@@ -22,6 +22,7 @@ from gateway.api import (
     reconciliation,
     regimes,
     reports,
+    sdmx,
     tokens,
 )
 from gateway.api.deps import Gateway
@@ -39,6 +40,7 @@ from gateway.settings import Settings
 TAGS = [
     {"name": "reports", "description": "Push reports and read them back (local reporting systems)."},
     {"name": "aggregates", "description": "Pull figures (the national system)."},
+    {"name": "sdmx", "description": "Structures and figures as SDMX (statisticians)."},
     {"name": "catalogue", "description": "Forms, code lists and agencies, as data."},
     {
         "name": "regimes",
@@ -100,6 +102,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         consolidations.router,
         aggregates.router,
         changes.router,
+        sdmx.router,
         catalog.router,
         regimes.router,
         obligations.router,

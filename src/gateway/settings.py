@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     max_batch_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024)
     body_timeout_seconds: float = Field(default=60, gt=0)
     """How long a client may take to send one body, or 1 MiB of a batch."""
+    sdmx_agency: str = Field(default="VNGOV", pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=50)
+    """Id of the maintenance agency in SDMX, under which structures are published."""
     token_seconds: int = Field(default=900, ge=60, le=3600)
     worker_concurrency: int = Field(default=32, ge=1, le=1000)
     worker_poll_seconds: float = Field(default=1.0, gt=0)

@@ -1,22 +1,16 @@
 """Routes of clients before they are known: tokens for secrets, and the keys that verify receipts."""
 
-import base64
-import binascii
-from datetime import datetime
 from urllib.parse import unquote_plus
-from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from gateway.access.scopes import Scope
-from gateway.access.secrets import matches
 from gateway.access.tokens import Caller
+from gateway.api.basic import authenticate
 from gateway.api.body import media_type_of, read_body
 from gateway.api.deps import GatewayParts
 from gateway.api.json import Json
-from gateway.db.clients import find_client
-from gateway.db.engine import server_now
 from gateway.errors import GatewayError
 
 router = APIRouter(tags=["access"])
@@ -89,7 +83,7 @@ async def issue_token(request: Request, gateway: GatewayParts) -> Response:
         return _refuse("invalid_request", "grant_type is given exactly once, and scope at most once")
     if form["grant_type"] != ["client_credentials"]:
         return _refuse("unsupported_grant_type", "only client_credentials is supported")
-    known = await _authenticate(request, gateway)
+    known = await authenticate(request, gateway.engine)
     if known is None:
         return _refuse("invalid_client", "unknown client or wrong secret", 401)
     caller, now = known
@@ -113,24 +107,6 @@ def _pairs(form: str) -> dict[str, list[str]] | None:
         name, _, value = pair.partition("=")
         found.setdefault(unquote_plus(name), []).append(unquote_plus(value))
     return found if len(found) <= 20 else None
-
-
-async def _authenticate(request: Request, gateway: GatewayParts) -> tuple[Caller, datetime] | None:
-    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        # RFC 6749, 2.3.1: both halves are form-encoded before they are joined.
-        name, _, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-        client_id = UUID(unquote_plus(name))
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        return None
-    async with gateway.engine.connect() as connection:
-        client = await find_client(connection, client_id)
-        now = await server_now(connection)
-    if client is None or not matches(unquote_plus(secret), client.secret_sha256):
-        return None
-    return Caller(client_id, frozenset(Scope(scope) for scope in client.scopes), client.agency), now
 
 
 @router.get("/.well-known/jwks.json")

@@ -119,6 +119,14 @@ def _tree_arguments(grouping: Grouping) -> list[object]:
     return [list(grouping.eras), numbers, width]
 
 
+async def counted_periods(connection: Any, form: int) -> list[str]:
+    """The periods that have counted reports of a form (its storage key)."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT period FROM reports h WHERE h.form_id = $1 AND h.status = 'accepted' AND h.counted", form
+    )
+    return [row["period"] for row in rows]
+
+
 async def count_reports(connection: Any, scope: Scope, grouping: Grouping) -> tuple[int, list[int]]:
     """How many reports are counted, and by which form versions."""
     by_tree = scope.agencies is not None and grouping.groups is not None
@@ -171,7 +179,7 @@ def _figure(column: Column) -> str:
             return f"CASE WHEN count(*) {last} = 1 THEN max({figure}) {last} END"
 
 
-def _statement(grouping: Grouping, columns: Sequence[Column]) -> str:
+def _statement(grouping: Grouping, columns: Sequence[Column], periods_last: bool) -> str:
     keys = []
     if grouping.by_period:
         keys.append("array_position($2::text[], h.period)")
@@ -179,7 +187,8 @@ def _statement(grouping: Grouping, columns: Sequence[Column]) -> str:
         keys.append("g.number")
     keys += [f"r.codes[{place}]" for place in grouping.codes]
     parts = ", ".join([*keys, "count(*)", *(_figure(column) for column in columns)])
-    group = ("GROUP BY " + ", ".join(keys) + " ORDER BY " + ", ".join(keys)) if keys else ""
+    order = [*keys[1:], keys[0]] if periods_last and grouping.by_period else keys
+    group = ("GROUP BY " + ", ".join(keys) + " ORDER BY " + ", ".join(order)) if keys else ""
     return f"""
 SELECT {parts}
   FROM reports h
@@ -192,9 +201,12 @@ SELECT {parts}
 
 
 async def combined_rows(
-    connection: Any, scope: Scope, grouping: Grouping, columns: Sequence[Column]
+    connection: Any, scope: Scope, grouping: Grouping, columns: Sequence[Column], periods_last: bool = False
 ) -> AsyncIterator[Sequence[Any]]:
-    """Rows of the result in order: the group's keys, how many rows it holds, and its figures."""
+    """Rows of the result in order: the group's keys, how many rows it holds, and its figures.
+
+    ``periods_last`` orders by period within the other keys, and not the other way round.
+    """
     arguments: list[object] = [
         scope.form,
         scope.periods,
@@ -205,7 +217,7 @@ async def combined_rows(
     ]
     if grouping.groups is not None:
         arguments += _tree_arguments(grouping)
-    async for row in connection.cursor(_statement(grouping, columns), *arguments, prefetch=_PREFETCH):
+    async for row in connection.cursor(_statement(grouping, columns, periods_last), *arguments, prefetch=_PREFETCH):
         yield row
 
 
@@ -230,3 +242,36 @@ SELECT h.id, h.revision, h.agency_id, h.period, h.form_version, r.number, r.code
     arguments += [after.report, after.row] if after else [None, None]
     async for row in connection.cursor(statement, *arguments, prefetch=_PREFETCH):
         yield row
+
+
+@dataclass(frozen=True, slots=True)
+class Occurring:
+    """What there are figures of: (period, agency) pairs, the codes of each breakdown, and which columns have any."""
+
+    reported: list[tuple[str, int]]
+    codes: list[set[str]]
+    filled: list[bool]
+
+
+async def occurring(
+    connection: Any, scope: Scope, breakdowns: int, columns: Sequence[Column], codes: Mapping[int, Sequence[str]]
+) -> Occurring:
+    """What occurs in the rows of a scope; of a breakdown in ``codes`` (its place, from 1) only rows with one of these.
+
+    ``columns`` are sums: one of blanks alone is blank.
+    """
+    rows = "FROM reports h JOIN report_rows r ON r.report_id = h.id AND r.agency_id = h.agency_id"
+    rows += f" AND r.year = ANY ($4::smallint[]) {_COUNTED}"
+    rows += "".join(f" AND r.codes[{place}] = ANY (${number}::text[])" for number, place in enumerate(codes, start=5))
+    arguments = [scope.form, scope.periods, scope.agencies, scope.years, *codes.values()]
+    keys = [f"r.codes[{place}]" for place in range(1, breakdowns + 1)]
+    sets = ", ".join(["(h.period, h.agency_id)", *(f"({key})" for key in keys)])
+    shown = ", ".join(["h.period", "h.agency_id", *keys])
+    found = await connection.fetch(f"SELECT {shown} {rows} GROUP BY GROUPING SETS ({sets})", *arguments)
+    filled = ", ".join(f"({_figure(each)}) IS NOT NULL" for each in columns)
+    row = await connection.fetchrow(f"SELECT {filled} {rows}", *arguments)
+    return Occurring(
+        [(each[0], each[1]) for each in found if each[0] is not None],
+        [{each[2 + place] for each in found if each[2 + place] is not None} for place in range(breakdowns)],
+        list(row),
+    )

@@ -73,6 +73,12 @@ def tell_what_to_open(show: Show, outcome: Outcome, account: Account, addresses:
     query = f"form={FORM}&period={outcome.periods.earlier.code}&under={CAPITAL}&by=agency"
     show.exactly(f"curl -s -H \"Authorization: Bearer $TOKEN\" '{addresses.api}/v1/aggregates?{query}'")
     show.exactly(f"curl -s '{addresses.sandbox}/received?limit=1'")
+    show.say("", "The figures in a notebook, with sdmx1 ([bold]pip install sdmx1[/]); for pysdmx see docs/sdmx.md:", "")
+    address = addresses.api.replace("://", f"://{account.id}:{account.secret}@")
+    show.exactly("import sdmx")
+    show.exactly(f'sdmx.add_source({{"id": "{own.sdmx_agency}", "name": "Reports", "url": "{address}/sdmx/v1"}})')
+    key = f"Q+A.{CAPITAL}.received_total+pending_total._T"
+    show.exactly(f'print(sdmx.to_pandas(sdmx.Client("{own.sdmx_agency}").data("{FORM}", key="{key}")))')
     show.say("", "[bold]Serving until Ctrl-C.[/]")
 
 

@@ -93,6 +93,13 @@ class Hierarchy:
             step = self.parents.get(step)
         return step is not None
 
+    def path(self, code: str, under: str | None) -> list[str]:
+        """The way up from ``code`` to ``under`` (or the root), both included."""
+        path = [code]
+        while path[-1] != under and (parent := self.parents.get(path[-1])) is not None:
+            path.append(parent)
+        return path
+
     def branch_of(self, code: str, under: str | None) -> str:
         """The child of ``under`` (or the root) whose subtree holds ``code``."""
         step = code
@@ -126,6 +133,15 @@ class Organisation:
         merged = {code: found[heir] for code, heir in self.successors.items() if heir in found}
         return found | merged
 
+    def chains(self, under: str | None, chosen: frozenset[str]) -> Mapping[str, tuple[str, ...]]:
+        """For every agency of a subtree, those of ``chosen`` whose subtree it counts in, from the highest down."""
+        codes = self.tree.parents if under is None else self.tree.subtree(under)
+        found = {
+            code: tuple(each for each in reversed(self.tree.path(code, under)) if each in chosen) for code in codes
+        }
+        merged = {code: found[heir] for code, heir in self.successors.items() if heir in found}
+        return found | merged
+
 
 class Agencies:
     """Every agency with all its versions, as known at one catalogue revision. ``ids`` are storage keys."""
@@ -143,6 +159,7 @@ class Agencies:
         self.as_reported = lru_cache(maxsize=256)(self._as_reported)
         self.reorganised = lru_cache(maxsize=256)(self._reorganised)
         self.branches = lru_cache(maxsize=256)(Organisation.branches)
+        self.chains = lru_cache(maxsize=64)(Organisation.chains)
 
     def __contains__(self, code: str) -> bool:
         return code in self.versions

@@ -40,6 +40,8 @@ class Question:
     """What is asked: a form's indicators over some periods, under an agency (None: the whole country).
 
     ``reorganised_on`` is the day whose organisation holds for every period; None leaves each period to its own.
+    ``chosen``, where agencies are grouped by, asks for the whole subtree of each of these in the place of the children
+    of ``under``: of those one below another, the one at ``depth`` from the top, so that no report is in two rows.
     """
 
     form: Form
@@ -49,16 +51,25 @@ class Question:
     by: tuple[str, ...]
     indicators: list[Indicator]
     reorganised_on: date | None = None
+    chosen: frozenset[str] | None = None
+    depth: int = 0
 
     def organisation(self, catalogue: Catalogue, period: Period) -> Organisation:
         """What the figures of a period are put together by."""
         if self.reorganised_on is not None:
             return catalogue.agencies.reorganised(self.reorganised_on)
-        return catalogue.agencies.as_reported(period.end)
+        return catalogue.agencies.as_reported(catalogue.agencies.last_change(period.end))
 
     def branches(self, catalogue: Catalogue, period: Period) -> Mapping[str, str]:
         """For every agency counted in a period, the child of ``under`` it counts in; ``under`` itself for its own."""
-        return catalogue.agencies.branches(self.organisation(catalogue, period), self.under)
+        return self.grouped(catalogue, self.organisation(catalogue, period))
+
+    def grouped(self, catalogue: Catalogue, organisation: Organisation) -> Mapping[str, str]:
+        """The same in one organisation; with ``chosen``, the one of these it counts in."""
+        if self.chosen is None:
+            return catalogue.agencies.branches(organisation, self.under)
+        chains = catalogue.agencies.chains(organisation, self.under, self.chosen)
+        return {code: chain[self.depth] for code, chain in chains.items() if len(chain) > self.depth}
 
     def state(self, token: str) -> str:
         """The name of the state that was read: that of the database, and of the organisation where that is chosen."""
@@ -67,7 +78,7 @@ class Question:
     def scope(self, catalogue: Catalogue) -> Scope:
         """The reports counted: those of everyone who is in the subtree in some of the periods."""
         agencies = None
-        if self.under is not None:
+        if self.under is not None or self.chosen is not None:
             codes = {code for period in self.periods for code in self.branches(catalogue, period)}
             agencies = sorted(catalogue.agencies.ids[code] for code in codes)
         return Scope(
@@ -185,6 +196,11 @@ async def aggregate(engine: AsyncEngine, catalogue: Catalogue, question: Questio
         yield Aggregate(reports, expected, missing, versions, token, plan.columns, plan.rows(connection))
 
 
+def series(connection: Any, catalogue: Catalogue, question: Question) -> AsyncIterator[dict[str, object]]:
+    """Only the rows of an answer, from a snapshot that is open: those that differ in their period follow each other."""
+    return _Plan(catalogue, question).rows(connection, periods_last=True)
+
+
 class _Plan:
     """How a question is put to the database and its rows are made into answers."""
 
@@ -243,7 +259,7 @@ class _Plan:
 
     def _labelled(self, organisation: Organisation) -> dict[str, tuple[object, ...]]:
         """For every agency counted, what tells its row from others."""
-        branches = self._catalogue.agencies.branches(organisation, self._question.under)
+        branches = self._question.grouped(self._catalogue, organisation)
         return {code: self._label(code, branch, organisation) for code, branch in branches.items()}
 
     def _label(self, code: str, branch: str, organisation: Organisation) -> tuple[object, ...]:
@@ -263,9 +279,9 @@ class _Plan:
             shown["level"] = label[-1]
         return shown
 
-    async def rows(self, connection: Any) -> AsyncIterator[dict[str, object]]:
+    async def rows(self, connection: Any, periods_last: bool = False) -> AsyncIterator[dict[str, object]]:
         columns = [self._column(each) for each in self._needed]
-        async for row in combined_rows(connection, self.scope, self.grouping, columns):
+        async for row in combined_rows(connection, self.scope, self.grouping, columns, periods_last):
             yield self._answer(row)
 
     def _answer(self, row: Sequence[Any]) -> dict[str, object]:

@@ -1,0 +1,38 @@
+"""Who calls the SDMX routes: clients of statisticians send a client's id and secret, others a token."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from gateway.access.scopes import Scope
+from gateway.access.tokens import Caller
+from gateway.api.basic import authenticate
+from gateway.api.deps import GatewayParts
+from gateway.errors import Forbidden, Text, Unauthenticated
+
+
+async def _caller(request: Request, gateway: GatewayParts) -> Caller:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return gateway.tokens.verify(token.strip())
+    known = await authenticate(request, gateway.engine)
+    if known is None:
+        raise Unauthenticated(
+            Text("Cần mã và bí mật của client (HTTP Basic).", "A client's id and secret are needed (HTTP Basic).")
+        )
+    return known[0]
+
+
+def _holder(scope: Scope) -> Callable[[Request, GatewayParts], Awaitable[Caller]]:
+    async def check(request: Request, gateway: GatewayParts) -> Caller:
+        caller = await _caller(request, gateway)
+        if scope not in caller.scopes:
+            raise Forbidden(Text(f"Client không có quyền {scope}.", f"The client does not hold scope {scope}."))
+        return caller
+
+    return check
+
+
+AnyStatistician = Annotated[Caller, Depends(_caller)]
+Statistician = Annotated[Caller, Depends(_holder(Scope.aggregates_read))]

@@ -1,0 +1,105 @@
+"""Tabulate: a form's figures of many agencies and breakdowns at once, each cell what an aggregate would say.
+
+Every agency asked for gets the total of its whole subtree, whether or not others are below it, and a breakdown both its
+codes and its total. That is several questions to the same aggregation, one after the other, in one snapshot.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from gateway.db.figures import counted_periods
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.form import Form
+from gateway.domain.form_document import Indicator
+from gateway.domain.period import Period, parse_period
+from gateway.flow.aggregate import Question, series
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is asked for. ``agencies`` are those with a line each, in the subtree of ``under`` (None: the country).
+
+    ``has_total`` asks for the whole country besides; ``ways`` says of every breakdown whether its codes are kept apart
+    (True), added (False), or one and then the other.
+    """
+
+    form: Form
+    under: str | None
+    periods: list[Period]
+    agencies: frozenset[str]
+    has_total: bool
+    ways: Mapping[str, tuple[bool, ...]]
+    indicators: list[Indicator]
+
+    @property
+    def passes(self) -> list[tuple[str, ...]]:
+        """The breakdowns kept apart, each time the figures are gone through."""
+        names = list(self.ways)
+        return [
+            tuple(name for name, apart in zip(names, way, strict=True) if apart)
+            for way in product(*(self.ways[name] for name in names))
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The figures of an agency by period, in order of time.
+
+    No agency is the whole country, and no code the total of a breakdown.
+    """
+
+    agency: str | None
+    codes: tuple[str | None, ...]
+    figures: list[tuple[Period, Mapping[str, object]]]
+
+
+async def periods_of(connection: Any, catalogue: Catalogue, form: str) -> list[Period]:
+    """The periods that have figures of a form, as its regimes cut them, in order of time."""
+    codes = await counted_periods(connection, catalogue.form_ids[form])
+    periods = [parse_period(code, catalogue.obligations.rule(form, code)) for code in codes]
+    return sorted(periods, key=lambda each: (each.start, each.end))
+
+
+async def tabulate(connection: Any, catalogue: Catalogue, table: Table) -> AsyncIterator[Line]:
+    """The lines of a table as they come, from a snapshot that is open; nothing is held but the line at hand."""
+    if not table.periods or not table.indicators:
+        return
+    for question in _questions(catalogue, table):
+        async for line in _lines(series(connection, catalogue, question), table):
+            yield line
+
+
+def _questions(catalogue: Catalogue, table: Table) -> Iterator[Question]:
+    for apart in table.passes:
+        by = ("period", *apart)
+        common = (table.form, table.form.code, table.periods, table.under)
+        if table.has_total:
+            yield Question(*common, by, table.indicators)
+        for depth in range(_depth(catalogue, table)):
+            yield Question(*common, ("agency", *by), table.indicators, chosen=table.agencies, depth=depth)
+
+
+def _depth(catalogue: Catalogue, table: Table) -> int:
+    """How many of the agencies stand one below the other at most, in any of the periods."""
+    whole = Question(table.form, table.form.code, table.periods, table.under, (), [])
+    organisations = dict.fromkeys(whole.organisation(catalogue, each) for each in table.periods)
+    chains = (catalogue.agencies.chains(each, table.under, table.agencies) for each in organisations)
+    return max((len(chain) for each in chains for chain in each.values()), default=0)
+
+
+async def _lines(rows: AsyncIterator[dict[str, object]], table: Table) -> AsyncIterator[Line]:
+    periods = {each.code: each for each in table.periods}
+    breakdowns = [each.id for each in table.form.breakdowns]
+    names = [each.id for each in table.indicators]
+    line: Line | None = None
+    async for row in rows:
+        agency, codes = row.get("agency"), tuple(row.get(name) for name in breakdowns)
+        if line is None or (line.agency, line.codes) != (agency, codes):
+            if line is not None:
+                yield line
+            line = Line(agency, codes, [])  # type: ignore[arg-type]  # rows say agencies and codes as texts
+        line.figures.append((periods[str(row["period"])], {name: row[name] for name in names}))
+    if line is not None:
+        yield line
