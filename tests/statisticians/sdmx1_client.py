@@ -85,7 +85,7 @@ answer: dict[str, Any] = {
     "empty": figures(client.data("TTHC_06A", key="W...")),
     "unknown_flow": status(lambda: client.data("NOTHING")),
     "unknown_structure": status(lambda: client.codelist("NOTHING")),
-    "changed": status(lambda: client.data("TTHC_06A", params={"updatedAfter": "2026-01-01T00:00:00"})),
+    "changed": figures(client.data("TTHC_06A", params={"updatedAfter": "2026-01-01T00:00:00"})),
     "documented": documented,
 }
 answer["refused"] = status(source("v1", "wrong").dataflow)

@@ -1,7 +1,8 @@
 """Routes of the national system: aggregates and single values, computed from what counts now."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any
@@ -12,15 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.access.tokens import Caller
 from gateway.api.deps import GatewayParts, NewestCatalogue, Puller, Today
+from gateway.api.freshness import freshness, is_known
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, page
 from gateway.api.parameters import Form, PeriodRange, Under, wrong
 from gateway.api.refusals import problems
 from gateway.api.stream import CSV, JSON, NDJSON, Streamed, Table, chosen_format
 from gateway.api.subtree import covers, root_of
+from gateway.domain.as_of import AsOf, Time, read_as_of
+from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
-from gateway.errors import Forbidden, Text
+from gateway.errors import Forbidden, NotFound, Text
 from gateway.flow.aggregate import aggregate, ask
+from gateway.flow.look import Opened, look
 from gateway.flow.pull import Observations, Place, pull
 
 router = APIRouter(prefix="/v1", tags=["aggregates"])
@@ -99,38 +104,69 @@ Agencies = Annotated[
         " `under` a closed agency is then its successor."
     ),
 ]
-AsOf = Annotated[str | None, Query(description="Reserved: reading a past state is not served yet.")]
+Past = Annotated[
+    str | None,
+    Query(
+        description="A state to read instead of the present one: the `as_of` of an answer, which is then repeated byte"
+        " for byte, or a time (RFC 3339), for all that was stored by then."
+    ),
+]
+Since = Annotated[
+    str | None,
+    Query(
+        description="Only what changed after this state (an `as_of`, or a time). A value that counts no longer, with"
+        " nothing in its place, comes as null."
+    ),
+]
 
 _FORMATS: dict[int | str, dict[str, Any]] = {
     200: {"content": {CSV: {"schema": {"type": "string"}}, NDJSON: {"schema": {"type": "string"}}}}
 }
 
 
-def _refuse_as_of(as_of: str | None) -> None:
-    if as_of is not None:
-        said = Text("Chưa phục vụ đọc lại trạng thái cũ (as_of).", "Reading a past state (as_of) is not served yet.")
-        raise wrong("as_of", said)
+def _state(name: str | None, parameter: str) -> AsOf | None:
+    """The state a parameter names. Raises ``MalformedRequest``."""
+    try:
+        return None if name is None else read_as_of(name)
+    except ValueError:
+        said = Text(f"{parameter} không phải as_of hay thời điểm.", f"{parameter} is neither an as_of nor a time.")
+        raise wrong(parameter, said) from None
 
 
-def _root(
-    catalogue: Catalogue, caller: Caller, under: str | None, view: View, today: date
-) -> tuple[str | None, date | None]:
-    """The root of the subtree asked for, as the view knows it, and the day since when today's organisation holds.
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """By whose leave figures are read, and by which organisation they are put together."""
 
-    Raises ``Forbidden`` outside the caller's subtree, and where a closed agency has become one outside it.
-    """
-    root = root_of(catalogue, caller, under, today)
-    if view is View.as_reported:
-        return root, None
-    present = None if root is None else catalogue.agencies.counts_as(root, today)
-    if present is not None and not covers(catalogue, caller, present, today):
-        raise Forbidden(
-            Text(
-                f"{root} nay là {present}, ngoài phạm vi của client; hãy dùng agencies=as_reported.",
-                f"{root} is {present} today, outside the client's subtree; use agencies=as_reported.",
+    catalogue: Catalogue
+    caller: Caller
+    root: str | None
+    view: View
+    today: date
+
+    def seen(self, opened: Opened) -> tuple[str | None, date | None]:
+        """The root of the subtree in an open state, and the day since when the organisation holds, where it is chosen.
+
+        Rights go by the organisation of today. Raises ``Forbidden`` where a closed agency has become one outside the
+        caller's subtree, and ``NotFound`` for one that was not there in that state.
+        """
+        if self.root is not None and self.root not in opened.catalogue.agencies:
+            raise NotFound(Text("Khi đó chưa có cơ quan này.", "There was no such agency then."))
+        if self.view is View.as_reported:
+            return self.root, None
+        day = opened.state.name.day or opened.catalogue.agencies.last_change(self._day(opened))
+        present = None if self.root is None else opened.catalogue.agencies.counts_as(self.root, day)
+        if present is not None and not covers(self.catalogue, self.caller, present, self.today):
+            raise Forbidden(
+                Text(
+                    f"{self.root} là {present}, ngoài phạm vi của client; hãy dùng agencies=as_reported.",
+                    f"{self.root} is {present}, outside the client's subtree; use agencies=as_reported.",
+                )
             )
-        )
-    return present, catalogue.agencies.last_change(today)
+        return present, day
+
+    def _day(self, opened: Opened) -> date:
+        name = opened.state.name
+        return civil_date(name.at) if isinstance(name, Time) else self.today
 
 
 @router.get(
@@ -150,22 +186,24 @@ async def read_aggregates(
     by: By = None,
     indicator: Indicators = None,
     agencies: Agencies = View.as_reported,
-    as_of: AsOf = None,
+    as_of: Past = None,
 ) -> Response:
     """Figures of a subtree, put together as the form says; a report is in them once its receipt was given.
 
     With `by=agency` each row is a child with its whole subtree, and `under` itself has a row of its own figures
     (`"own": true`): the rows add up to the total. Formula indicators are recomputed; percentages are never added.
     """
-    _refuse_as_of(as_of)
     media_type = chosen_format(request)
-    root, day = _root(catalogue, caller, under, agencies, today)
-    question = ask(catalogue, form, period, root, by, indicator, day)
+    frame = _Frame(catalogue, caller, root_of(catalogue, caller, under, today), agencies, today)
+    state = _state(as_of, "as_of")
 
     @asynccontextmanager
     async def opens() -> AsyncIterator[Table]:
-        async with aggregate(gateway.engine, catalogue, question) as answer:
-            source = {
+        async with look(gateway.engine, gateway.catalogues, state) as opened:
+            root, day = frame.seen(opened)
+            question = ask(opened.catalogue, form, period, root, by, indicator, day)
+            answer = await aggregate(opened, question)
+            head = {
                 "form": form,
                 "form_versions": answer.form_versions,
                 "under": root,
@@ -175,9 +213,9 @@ async def read_aggregates(
                 "expected": answer.expected,
                 "missing": answer.missing,
             }
-            yield Table(source, answer.as_of, answer.columns, answer.rows)
+            yield Table(head, answer.as_of, answer.mark, answer.columns, answer.rows)
 
-    return Streamed(media_type, opens)
+    return Streamed(request, media_type, opens)
 
 
 @router.get(
@@ -198,48 +236,60 @@ async def read_observations(
     indicator: Indicators = None,
     agencies: Agencies = View.as_reported,
     cursor: Cursor = None,
-    as_of: AsOf = None,
+    as_of: Past = None,
+    updated_after: Since = None,
 ) -> Response:
-    """Single values with the report and revision behind each.
+    """Single values with the report and revision behind each, or those that changed after a state.
 
-    JSON comes in pages; CSV and NDJSON come whole, as a stream (`limit` and `cursor` are for pages only).
+    JSON comes in pages, all of the state that the first was read in; CSV and NDJSON come whole, as a stream (`limit`
+    and `cursor` are for pages only).
     """
-    _refuse_as_of(as_of)
     media_type = chosen_format(request)
-    root, day = _root(catalogue, caller, under, agencies, today)
-    question = ask(catalogue, form, period, root, "period", indicator, day)
+    frame = _Frame(catalogue, caller, root_of(catalogue, caller, under, today), agencies, today)
+    since = _state(updated_after, "updated_after")
+    state, place = (_state(as_of, "as_of"), None) if cursor is None or media_type != JSON else _position(cursor)
+
+    @asynccontextmanager
+    async def found() -> AsyncIterator[Observations]:
+        async with look(gateway.engine, gateway.catalogues, state, since) as opened:
+            root, day = frame.seen(opened)
+            yield await pull(opened, ask(opened.catalogue, form, period, root, "period", indicator, day), place)
+
     if media_type == JSON:
-        return await _page(pull(gateway.engine, catalogue, question, _place(cursor)), limit)
+        async with found() as observations:
+            return await _page(request, observations, limit)
 
     @asynccontextmanager
     async def opens() -> AsyncIterator[Table]:
-        async with pull(gateway.engine, catalogue, question, None) as found:
-            yield Table({}, found.as_of, found.columns, (item async for _, item in found.items))
+        async with found() as observations:
+            rows = (item async for _, item in observations.items)
+            yield Table({}, observations.as_of, observations.mark, observations.columns, rows)
 
-    return Streamed(media_type, opens)
+    return Streamed(request, media_type, opens)
 
 
-async def _page(pulled: AbstractAsyncContextManager[Observations], limit: int) -> Response:
-    async with pulled as found, aclosing(found.items) as source:
+async def _page(request: Request, found: Observations, limit: int) -> Response:
+    headers = freshness(found.as_of, found.mark, JSON)
+    if is_known(request, headers):
+        return Response(status_code=304, headers=headers)
+    async with aclosing(found.items) as source:
         items = []
         async for item in source:
             items.append(item)
             if len(items) > limit:
                 break
-        shown = page(items, limit, lambda each: each[1], lambda each: _written(each[0]))
-        return Json({"as_of": found.as_of, **shown})
+    shown = page(items, limit, lambda each: each[1], lambda each: _written(found.as_of, each[0]))
+    return Json({"as_of": found.as_of, **shown}, headers=headers)
 
 
-def _written(place: Place) -> str:
-    return f"{place.report}|{place.row}|{place.indicator}"
+def _written(as_of: str, place: Place) -> str:
+    return f"{as_of}|{place.report}|{place.row}|{place.indicator}"
 
 
-def _place(cursor: str | None) -> Place | None:
-    if cursor is None:
-        return None
-    report, row, indicator = from_cursor(cursor, 3)
+def _position(cursor: str) -> tuple[AsOf, Place]:
+    """The state that pages are read in, and the place of the last item that was shown."""
+    as_of, report, row, indicator = from_cursor(cursor, 4)
     try:
-        place = Place(UUID(report), int(row[:9]), int(indicator[:9]))
+        return read_as_of(as_of), Place(UUID(report), int(row[:9]), int(indicator[:9]))
     except ValueError:
         raise bad_cursor() from None
-    return place

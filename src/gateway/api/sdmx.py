@@ -26,9 +26,9 @@ from gateway.api.sdmx_query import (
     flow_of_v2,
     references_asked,
 )
-from gateway.api.sdmx_selection import form_asked, select
-from gateway.db.figures import snapshot
+from gateway.api.sdmx_selection import form_asked, form_in, select
 from gateway.errors import NotFound, Text
+from gateway.flow.look import look
 from gateway.flow.survey import survey
 from gateway.formats import sdmx_json
 from gateway.formats.sdmx_bundle import Bundle, only_items, stubs
@@ -165,8 +165,9 @@ async def _availability(
         raise NotImplementedHere(Text("Chỉ phục vụ mode=exact.", "Only mode=exact is served."))
     bundle = Bundle(structures)
     form = form_asked(structures.catalogue, bundle, asked.flow)
-    async with snapshot(gateway.engine) as connection:
-        found = await survey(connection, await select(connection, structures.catalogue, caller, form, asked))
+    async with look(gateway.engine, gateway.catalogues, asked.as_of) as opened:
+        there = form_in(opened.catalogue, form)
+        found = await survey(opened, await select(opened, caller, there, asked))
     if found.days is None and _base(request) == "v2":
         raise NotFound(Text("Không có số liệu như yêu cầu.", "There is no data for this request."))
     wanted = None if asked.component is None else {asked.component}

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
@@ -14,12 +14,13 @@ from gateway.api.deps import Gateway
 from gateway.api.sdmx_errors import refuse
 from gateway.api.sdmx_message import header_now
 from gateway.api.sdmx_query import DataAsked
-from gateway.api.sdmx_selection import select
-from gateway.db.figures import snapshot, state_token
+from gateway.api.sdmx_selection import form_in, select
 from gateway.domain.form import Form
 from gateway.errors import NotFound, Text
+from gateway.flow.look import Opened, look
 from gateway.flow.select_series import Serialiser
 from gateway.flow.tabulate import tabulate
+from gateway.flow.touched import only_touched, touched
 from gateway.formats.sdmx_codes import ATTRIBUTES
 from gateway.formats.sdmx_csv import CsvData
 from gateway.formats.sdmx_mapping import Structures
@@ -81,9 +82,11 @@ class StreamedData(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with AsyncExitStack() as stack:
             try:
-                connection = await stack.enter_async_context(snapshot(self._asked.gateway.engine))
-                self.headers["As-Of"] = await state_token(connection)
-                pieces = await stack.enter_async_context(aclosing(self._pieces(connection)))
+                gateway, asked = self._asked.gateway, self._asked.asked
+                opening = look(gateway.engine, gateway.catalogues, asked.as_of, asked.since)
+                opened = await stack.enter_async_context(opening)
+                self.headers["As-Of"] = str(opened.state.name)
+                pieces = await stack.enter_async_context(aclosing(self._pieces(opened)))
                 first = await anext(pieces, None)
                 if first is None and self._is_404:
                     raise NotFound(Text("Không có số liệu như yêu cầu.", "There is no data for this request."))
@@ -100,12 +103,15 @@ class StreamedData(StreamingResponse):
         is_old = self._request.url.path.startswith("/sdmx/v1")
         return not is_old and self._asked.media_type != CSV_2
 
-    async def _pieces(self, connection: Any) -> AsyncGenerator[list[Series], None]:
-        asked, catalogue = self._asked.asked, self._asked.structures.catalogue
-        selection = await select(connection, catalogue, self._asked.caller, self._asked.form, asked)
+    async def _pieces(self, opened: Opened) -> AsyncGenerator[list[Series], None]:
+        asked, form = self._asked.asked, form_in(opened.catalogue, self._asked.form)
+        selection = await select(opened, self._asked.caller, form, asked)
         serialiser = Serialiser(selection, asked.first, asked.last)
         piece: list[Series] = []
-        async for line in tabulate(connection, catalogue, selection.table):
+        lines = tabulate(opened, selection.table)
+        if opened.before is not None:
+            lines = only_touched(lines, await touched(opened, selection.table))
+        async for line in lines:
             piece.extend(serialiser.series(line))
             if len(piece) >= _PIECE_SERIES:
                 yield piece

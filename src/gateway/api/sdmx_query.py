@@ -3,13 +3,15 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from starlette.datastructures import QueryParams
 
 from gateway.api.parameters import wrong
 from gateway.api.sdmx_errors import NotImplementedHere
+from gateway.domain.as_of import AsOf, Time, read_as_of
+from gateway.domain.period import VIETNAM
 from gateway.errors import Text
 from gateway.formats.sdmx_structures import Kind
 
@@ -69,6 +71,8 @@ class DataAsked:
     attributes: Names = None
     observations: bool = True
     values: bool = True
+    as_of: AsOf | None = None
+    since: AsOf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,6 @@ _TAKEN = {
 def data_asked(path: Path, query: QueryParams, flow: Asked, key: str, component: str | None = None) -> DataAsked:
     """A data or availability query. Raises ``MalformedRequest`` naming what is not right."""
     _require_known(query, _TAKEN)
-    refuse_the_past(query)
     if query.get("includeHistory", "false") != "false":
         raise NotImplementedHere(Text("Chưa phục vụ includeHistory.", "includeHistory is not served."))
     detail = _one_of(query, "detail", ("full", "dataonly", "serieskeysonly", "nodata"))
@@ -206,22 +209,28 @@ def data_asked(path: Path, query: QueryParams, flow: Asked, key: str, component:
         attributes=_attributes(query) if with_attributes else frozenset(),
         observations=detail in {"full", "dataonly"},
         values=measures != "none",
+        as_of=_moment(query, "asOf"),
+        since=_moment(query, "updatedAfter", "updateAfter"),
     )
 
 
-def refuse_the_past(query: QueryParams) -> None:
-    """Past states and what changed since one are read as they are asked for, and not served yet."""
-    for name in ("updatedAfter", "updateAfter", "asOf"):
+def _moment(query: QueryParams, *names: str) -> AsOf | None:
+    """The state that a parameter names by a time or by the ``As-Of`` of an answer. Clients spell it in several ways."""
+    for name in names:
         if name in query:
             try:
-                datetime.fromisoformat(query[name].replace(" ", "+"))
+                return _read_moment(query[name])
             except ValueError:
                 raise wrong(name, Text("Phải là thời điểm ISO 8601.", "It is a moment, by ISO 8601.")) from None
-            raise NotImplementedHere(
-                Text(
-                    f"Chưa phục vụ {name}: chỉ có số liệu hiện hành.", f"{name} is not served yet: figures are today's."
-                )
-            )
+    return None
+
+
+def _read_moment(text: str) -> AsOf:
+    """As ``read_as_of``; a date, or a time without its zone, which XML Schema allows, is in Viet Nam's."""
+    try:
+        return read_as_of(text)
+    except ValueError:
+        return Time(datetime.fromisoformat(text).replace(tzinfo=VIETNAM).astimezone(UTC))
 
 
 def _require_known(query: QueryParams, taken: Iterable[str]) -> None:
@@ -303,5 +312,7 @@ def references_asked(query: QueryParams) -> frozenset[str] | frozenset[Kind]:
 
 def detail_asked(query: QueryParams) -> str:
     _require_known(query, {"references", "detail", "asOf", "explicitMeasure", "dimensionAtObservation"})
-    refuse_the_past(query)
+    if "asOf" in query:
+        said = Text("asOf chỉ dùng cho số liệu.", "asOf is served for data; structures are today's.")
+        raise NotImplementedHere(said)
     return _one_of(query, "detail", _DETAILS)

@@ -1,7 +1,6 @@
 """From a data request as text to a selection: the form it is of, and the values its keys and filters allow."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from gateway.access.tokens import Caller
 from gateway.api.parameters import wrong
@@ -11,6 +10,7 @@ from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form
 from gateway.domain.period import Period
 from gateway.errors import NotFound, Text
+from gateway.flow.look import Opened
 from gateway.flow.select_series import MOST_PASSES, Box, Selection, every_value, require_within
 from gateway.flow.tabulate import periods_of
 from gateway.formats.sdmx_bundle import Bundle
@@ -32,11 +32,20 @@ def form_asked(catalogue: Catalogue, bundle: Bundle, asked: Asked) -> Form:
     return next(each for each in catalogue.forms[name.id] if version_of(each) == name.version)
 
 
-async def select(connection: Any, catalogue: Catalogue, caller: Caller, form: Form, asked: DataAsked) -> Selection:
-    """What is asked for, among what there is in a snapshot and the caller may see."""
+def form_in(catalogue: Catalogue, form: Form) -> Form:
+    """A form version as the catalogue of a state has it. Raises ``NotFound`` where it was not there yet."""
+    found = catalogue.form_version(form.code, form.version)
+    if found is None:
+        raise NotFound(Text("Khi đó chưa có dataflow này.", "There was no such dataflow then."))
+    return found
+
+
+async def select(opened: Opened, caller: Caller, form: Form, asked: DataAsked) -> Selection:
+    """What is asked for, among what there is in an open state and the caller may see."""
+    catalogue = opened.catalogue
     dimensions = dimension_ids(form)
     _require_dimensions(asked, dimensions)
-    there = await periods_of(connection, catalogue, form.code)
+    there = await periods_of(opened, form.code)
     periods = _in_time(there, asked)
     values = every_value(catalogue, form, caller.agency, periods)
     boxes = [_box(key, dimensions) for key in asked.keys]

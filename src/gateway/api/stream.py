@@ -4,10 +4,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from gateway.api.freshness import freshness, is_known
 from gateway.domain.exact import encode
 from gateway.errors import NotAcceptable
 from gateway.formats.csv import csv_header, csv_lines
@@ -21,10 +22,14 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows to be written. ``head`` is what JSON says before them; ``as_of`` names the state they come from."""
+    """Rows to be written. ``head`` is what JSON says before them; ``as_of`` names the state they come from.
+
+    ``mark`` is equal for tables of equal rows.
+    """
 
     head: Row
     as_of: str
+    mark: bytes
     columns: list[str]
     rows: AsyncIterator[Row]
 
@@ -32,14 +37,20 @@ class Table:
 class Streamed(StreamingResponse):
     """A table in one of three formats; a failure half-way breaks the connection and never ends it cleanly."""
 
-    def __init__(self, media_type: str, opens: Callable[[], AbstractAsyncContextManager[Table]]) -> None:
+    def __init__(
+        self, request: Request, media_type: str, opens: Callable[[], AbstractAsyncContextManager[Table]]
+    ) -> None:
         super().__init__((), media_type=f"{CSV}; charset=utf-8; header=present" if media_type == CSV else media_type)
-        self._format, self._opens = media_type, opens
+        self._request, self._format, self._opens = request, media_type, opens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The snapshot is opened before the first byte, so that a database that is away is still a 503.
         async with self._opens() as table, aclosing(_written(table, self._format)) as pieces:
-            self.headers["As-Of"] = table.as_of
+            headers = freshness(table.as_of, table.mark, self._format)
+            if is_known(self._request, headers):
+                await Response(status_code=304, headers=headers)(scope, receive, send)
+                return
+            self.headers.update(headers)
             self.body_iterator = pieces
             await super().__call__(scope, receive, send)
 

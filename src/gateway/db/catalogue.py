@@ -71,11 +71,11 @@ async def newest_revision(connection: AsyncConnection) -> int:
     return await connection.scalar(sa.select(sa.func.coalesce(sa.func.max(revisions.c.revision), 0))) or 0
 
 
-async def entries_since(connection: AsyncConnection, revision: int) -> Sequence[Entry]:
-    """The newest document of each kind, code and variant among those recorded after a revision."""
+async def entries_between(connection: AsyncConnection, after: int, revision: int) -> Sequence[Entry]:
+    """The newest document of each kind, code and variant among those recorded after one revision, up to another."""
     newest = (
         sa.select(entries.c.kind, entries.c.code, entries.c.variant, entries.c.document)
-        .where(entries.c.revision > revision)
+        .where(entries.c.revision > after, entries.c.revision <= revision)
         .ext(distinct_on(entries.c.kind, entries.c.code, entries.c.variant))
         .order_by(entries.c.kind, entries.c.code, entries.c.variant, entries.c.revision.desc())
     )
@@ -102,8 +102,9 @@ async def record(connection: AsyncConnection, new: Iterable[Entry], note: str, c
     """Append documents as one new revision and return its number."""
     new = list(new)
     await hold_still(connection)
-    statement = sa.insert(revisions).values(note=note, client_id=client).returning(revisions.c.revision)
-    revision: int = (await connection.execute(statement)).scalar_one()
+    recorded_at = sa.func.clock_timestamp()  # read once the lock is held: whoever waits for a time sees who stores
+    statement = sa.insert(revisions).values(note=note, client_id=client, recorded_at=recorded_at)
+    revision: int = (await connection.execute(statement.returning(revisions.c.revision))).scalar_one()
     for table, kind in ((agencies, "agency"), (forms, "form")):
         known = await storage_keys(connection, table)
         missing = sorted({entry.code for entry in new if entry.kind == kind} - known.keys())

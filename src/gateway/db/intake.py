@@ -227,9 +227,10 @@ WITH ended AS (
            WITH ORDINALITY AS r(row_codes, row_figures, row_texts, number)
 ), events AS (
     INSERT INTO report_events (report_id, event, at, client_id, reason, replaces)
-    SELECT id, CASE WHEN corrects IS NULL THEN 'accepted' ELSE 'corrected' END, received_at, client_id, reason, corrects
-      FROM unnest($3::uuid[], $12::text[], $14::uuid[], $15::text[], $16::uuid[], $17::timestamptz[])
-        AS e(id, status, corrects, reason, client_id, received_at)
+    SELECT id, CASE WHEN corrects IS NULL THEN 'accepted' ELSE 'corrected' END, (SELECT clock_timestamp()), client_id,
+           reason, corrects
+      FROM unnest($3::uuid[], $12::text[], $14::uuid[], $15::text[], $16::uuid[])
+        AS e(id, status, corrects, reason, client_id)
      WHERE status = 'accepted'
 ), outbox AS (
     INSERT INTO deliveries (id, connector_id, report_id, event, reason, agency_id, form_id, period, kind)

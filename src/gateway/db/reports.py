@@ -57,6 +57,8 @@ reports = sa.Table(
     ),
     # Two, not one for both: look-ups of current reports by agency could take that one, and would read everybody's.
     sa.Index("ix_reports_counted", "form_id", "period", postgresql_where=sa.text("status = 'accepted'")),
+    # What counts no longer, but did in states of the past.
+    sa.Index("ix_reports_ended", "form_id", "period", postgresql_where=sa.text("ended_xid is not null")),
     sa.Index("ix_reports_returned", "form_id", "period", postgresql_where=sa.text("status = 'returned'")),
 )
 
@@ -100,6 +102,7 @@ report_events = sa.Table(
     sa.Column("connector_id", sa.Integer),
     sa.CheckConstraint("event in ('accepted', 'corrected', 'returned', 'withdrawn')", name="event"),
     sa.Index(None, "report_id"),
+    sa.Index(None, "at"),
 )
 
 consolidation_parts = sa.Table(

@@ -6,24 +6,14 @@ holds one row of one report shows that row's own figures.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from gateway.db.figures import (
-    Column,
-    Grouping,
-    Scope,
-    Taken,
-    combined_rows,
-    count_owed,
-    count_reports,
-    snapshot,
-    state_token,
-)
+from gateway.db.counted import Scope, count_owed
+from gateway.db.figures import Column, Ground, Grouping, Taken, combined_rows, find_ground
+from gateway.db.state import State
 from gateway.domain.agency import Organisation
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form, typed
@@ -31,6 +21,7 @@ from gateway.domain.form_document import Combine, Indicator, Type
 from gateway.domain.period import Period, PeriodError, expand, gaps_and_overlaps
 from gateway.domain.recompute import recomputed
 from gateway.errors import MalformedRequest, NotFound, Place, Text
+from gateway.flow.look import Opened
 
 COMMON_GROUPS = ("agency", "level", "period")
 
@@ -71,12 +62,12 @@ class Question:
         chains = catalogue.agencies.chains(organisation, self.under, self.chosen)
         return {code: chain[self.depth] for code, chain in chains.items() if len(chain) > self.depth}
 
-    def state(self, token: str) -> str:
-        """The name of the state that was read: that of the database, and of the organisation where that is chosen."""
-        return token if self.reorganised_on is None else f"{token}@{self.reorganised_on}"
+    def name(self, state: State) -> str:
+        """The name of the state that was read: with the day since when the organisation holds, where that is chosen."""
+        return str(replace(state.name, day=self.reorganised_on))
 
-    def scope(self, catalogue: Catalogue) -> Scope:
-        """The reports counted: those of everyone who is in the subtree in some of the periods."""
+    def scope(self, catalogue: Catalogue, state: State) -> Scope:
+        """The reports counted in a state: those of everyone who is in the subtree in some of the periods."""
         agencies = None
         if self.under is not None or self.chosen is not None:
             codes = {code for period in self.periods for code in self.branches(catalogue, period)}
@@ -86,6 +77,7 @@ class Question:
             [each.code for each in self.periods],
             sorted({each.end.year for each in self.periods}),
             agencies,
+            state,
         )
 
     def owed(self, catalogue: Catalogue) -> list[tuple[int, int]] | None:
@@ -109,8 +101,10 @@ class Aggregate:
     """An answer: what it rests on, the columns of its rows in order, and the rows as they come.
 
     ``expected`` and ``missing`` count the reports owed, and those of them not counted; None for a form in no regime.
+    ``mark`` is equal for answers with equal figures, and moves when what they rest on does.
     """
 
+    mark: bytes
     reports: int
     expected: int | None
     missing: int | None
@@ -183,28 +177,35 @@ def _indicators(form: Form, asked: str | None) -> list[Indicator]:
     return [by_id[name] for name in dict.fromkeys(names)]
 
 
-@asynccontextmanager
-async def aggregate(engine: AsyncEngine, catalogue: Catalogue, question: Question) -> AsyncIterator[Aggregate]:
-    """The answer to a question, read from one snapshot; its rows are streamed while the block runs."""
-    plan = _Plan(catalogue, question)
-    async with snapshot(engine) as connection:
-        reports, versions = await count_reports(connection, plan.scope, plan.grouping)
-        token = question.state(await state_token(connection))
-        owed = question.owed(catalogue)
-        missing = None if owed is None else len(owed) - await count_owed(connection, plan.scope, owed)
-        expected = None if owed is None else len(owed)
-        yield Aggregate(reports, expected, missing, versions, token, plan.columns, plan.rows(connection))
+async def aggregate(opened: Opened, question: Question) -> Aggregate:
+    """The answer to a question in an open state; its rows are read as they are taken."""
+    catalogue, connection = opened.catalogue, opened.connection
+    plan = _Plan(catalogue, question, opened.state)
+    ground = await find_ground(connection, plan.scope, plan.grouping)
+    owed = question.owed(catalogue)
+    missing = None if owed is None else len(owed) - await count_owed(connection, plan.scope, owed)
+    expected = None if owed is None else len(owed)
+    return Aggregate(
+        plan.mark(ground, expected, missing),
+        ground.reports,
+        expected,
+        missing,
+        ground.form_versions,
+        question.name(opened.state),
+        plan.columns,
+        plan.rows(connection),
+    )
 
 
-def series(connection: Any, catalogue: Catalogue, question: Question) -> AsyncIterator[dict[str, object]]:
-    """Only the rows of an answer, from a snapshot that is open: those that differ in their period follow each other."""
-    return _Plan(catalogue, question).rows(connection, periods_last=True)
+def series(opened: Opened, question: Question) -> AsyncIterator[dict[str, object]]:
+    """Only the rows of an answer, in an open state: those that differ in their period follow each other."""
+    return _Plan(opened.catalogue, question, opened.state).rows(opened.connection, periods_last=True)
 
 
 class _Plan:
     """How a question is put to the database and its rows are made into answers."""
 
-    def __init__(self, catalogue: Catalogue, question: Question) -> None:
+    def __init__(self, catalogue: Catalogue, question: Question, state: State) -> None:
         self._catalogue, self._question = catalogue, question
         self._form = question.form
         self._over_time = len(question.periods) > 1 and "period" not in question.by
@@ -216,7 +217,7 @@ class _Plan:
         ]
         self._labels: list[dict[str, object]] = []
         self.grouping = self._group()
-        self.scope = question.scope(catalogue)
+        self.scope = question.scope(catalogue, state)
         own = ["own"] if "agency" in question.by else []
         groups = [name for name in COMMON_GROUPS if name in question.by]
         self.columns = [
@@ -278,6 +279,12 @@ class _Plan:
         if "level" in by:
             shown["level"] = label[-1]
         return shown
+
+    def mark(self, ground: Ground, *counts: int | None) -> bytes:
+        """What the figures follow from: which reports in which groups, how these are shown, and by which formulas."""
+        asked = self._question
+        parts = (ground.mark, counts, asked.under, asked.reorganised_on, self.columns, self._labels, self._form.version)
+        return blake2b(repr(parts).encode(), digest_size=16).digest()
 
     async def rows(self, connection: Any, periods_last: bool = False) -> AsyncIterator[dict[str, object]]:
         columns = [self._column(each) for each in self._needed]

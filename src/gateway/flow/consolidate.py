@@ -13,8 +13,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.consolidations import KeptPart, find_part_rows, find_parts
-from gateway.db.figures import snapshot
 from gateway.db.standings import standings_of
+from gateway.db.state import snapshot
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.consolidation import Row, Source, consolidate, inherit
 from gateway.domain.exact import encode

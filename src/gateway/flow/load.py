@@ -1,6 +1,7 @@
 """Load the catalogue: read it from storage as an immutable picture, kept until there is a newer one."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,8 +43,14 @@ class _Ready:
             self.obligations = None
 
 
+_MOST_PAST = 4
+
+
 class Catalogues:
-    """Holds the newest catalogue this process has read, and reads again when there is a newer one."""
+    """Holds the newest catalogue this process has read, and reads again when there is a newer one.
+
+    It also holds the last few of the past that were asked for.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -51,6 +58,28 @@ class Catalogues:
         self._contents: Contents = {}
         self._ready = _Ready()
         self.held: Catalogue | None = None
+        self._past: OrderedDict[int, Catalogue] = OrderedDict()
+
+    async def at(self, revision: int) -> Catalogue:
+        """The catalogue as it stood at a revision."""
+        newest = self.held if self.held and self.held.revision == revision else await self.newest()
+        if newest.revision == revision:
+            return newest
+        async with self._lock:
+            if revision not in self._past:
+                self._past[revision] = await self._read_past(revision)
+            self._past.move_to_end(revision)
+            while len(self._past) > _MOST_PAST:
+                self._past.popitem(last=False)
+            return self._past[revision]
+
+    async def _read_past(self, revision: int) -> Catalogue:
+        async with self._engine.connect() as connection:
+            entries = await stored.entries_between(connection, 0, revision)
+            contents: Contents = {(each.kind, each.code, each.variant): each.document for each in entries}
+            agency_ids = await stored.storage_keys(connection, stored.agencies)
+            form_ids = await stored.storage_keys(connection, stored.forms)
+        return await asyncio.to_thread(_assemble, revision, contents, agency_ids, form_ids, [], _Ready())
 
     async def newest(self) -> Catalogue:
         """The catalogue at its newest revision."""
@@ -58,7 +87,7 @@ class Catalogues:
             revision = await stored.newest_revision(connection)
             if self.held is None or self.held.revision != revision:
                 known = self.held.revision if self.held else 0
-                for entry in await stored.entries_since(connection, known):
+                for entry in await stored.entries_between(connection, known, revision):
                     self._contents[entry.kind, entry.code, entry.variant] = entry.document
                     self._ready.forget(entry.kind, entry.code, entry.variant)
                 agency_ids = await stored.storage_keys(connection, stored.agencies)

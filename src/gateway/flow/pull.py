@@ -1,18 +1,21 @@
-"""Pull single values: every counted figure with the report and revision it comes from."""
+"""Pull single values: every counted figure with the report and revision it comes from, or what became of them since."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from gateway.db.figures import After, single_rows, snapshot, state_token
+from gateway.db.figures import Grouping, find_ground
+from gateway.db.observed import After, changed_rows, single_rows
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form
 from gateway.flow.aggregate import Question
+from gateway.flow.look import Opened
 from gateway.flow.show import cells_shown
+
+Members = Mapping[str, frozenset[int]] | None
+"""Storage keys of those in the subtree, for each period: one may be in it in some only. None is everyone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,66 +29,132 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Single values in a fixed order, each with its place, as they come; ``columns`` are their fields."""
+    """Single values in a fixed order, each with its place, as they come; ``columns`` are their fields.
 
+    ``mark`` is equal for equal values, and moves when one of their reports does.
+    """
+
+    mark: bytes
     as_of: str
     columns: list[str]
     items: AsyncGenerator[tuple[Place, dict[str, object]], None]
 
 
-@asynccontextmanager
-async def pull(
-    engine: AsyncEngine, catalogue: Catalogue, question: Question, after: Place | None
-) -> AsyncIterator[Observations]:
-    """The observations of a question from one snapshot, from just after a place on; blanks are not observed."""
+async def pull(opened: Opened, question: Question, after: Place | None) -> Observations:
+    """The observations of a question in an open state, from just after a place on; blanks are not observed.
+
+    Where a state before is given, only those that changed since: a value that counts no longer, with nothing in its
+    place, is null, with the report that it was in.
+    """
     breakdowns = [each.id for each in question.form.breakdowns]
     columns = ["form", "form_version", "agency", "period", *breakdowns, "indicator", "value", "report", "revision"]
-    async with snapshot(engine) as connection:
-        token = question.state(await state_token(connection))
-        yield Observations(token, columns, _items(connection, catalogue, question, after))
+    name = question.name(opened.state)
+    return Observations(await _mark(opened, question), name, columns, _items(opened, question, after))
+
+
+async def _mark(opened: Opened, question: Question) -> bytes:
+    ground = await find_ground(
+        opened.connection, question.scope(opened.catalogue, opened.state), Grouping(False, False, [])
+    )
+    since = None if opened.before is None else str(opened.before.state.name)
+    members = _members(opened.catalogue, question)
+    within = None if members is None else sorted((period, sorted(those)) for period, those in members.items())
+    parts = (ground.mark, since, within, [each.id for each in question.indicators])
+    return blake2b(repr(parts).encode(), digest_size=16).digest()
 
 
 async def _items(
-    connection: Any, catalogue: Catalogue, question: Question, after: Place | None
+    opened: Opened, question: Question, after: Place | None
 ) -> AsyncGenerator[tuple[Place, dict[str, object]], None]:
-    wanted = {each.id for each in question.indicators}
-    since = After(after.report, after.row) if after else None
-    counted = _counted(catalogue, question)
-    async for row in single_rows(connection, question.scope(catalogue), since):
-        if counted is not None and row["agency_id"] not in counted[row["period"]]:
+    values = _values(opened, question, after) if opened.before is None else _changes(opened, question, after)
+    async for place, item in values:
+        if after is None or (place.report, place.row, place.indicator) > (after.report, after.row, after.indicator):
+            yield place, item
+
+
+def _from(after: Place | None) -> After | None:
+    return After(after.report, after.row) if after else None
+
+
+async def _values(
+    opened: Opened, question: Question, after: Place | None
+) -> AsyncIterator[tuple[Place, dict[str, object]]]:
+    members = _members(opened.catalogue, question)
+    scope = question.scope(opened.catalogue, opened.state)
+    async for row in single_rows(opened.connection, scope, _from(after)):
+        if _is_member(members, row):
+            for place, name, value in _cells(opened.catalogue, question, row):
+                if value is not None:
+                    yield place, _item(opened.catalogue, question, row, name, value)
+
+
+async def _changes(
+    opened: Opened, question: Question, after: Place | None
+) -> AsyncIterator[tuple[Place, dict[str, object]]]:
+    assert opened.before is not None  # noqa: S101 - what is asked for here
+    past = opened.before.catalogue
+    here, there = _members(opened.catalogue, question), _members(past, question)
+    scope = question.scope(opened.catalogue, opened.state)
+    if scope.agencies is not None:
+        scope = replace(scope, agencies=sorted({*scope.agencies, *(question.scope(past, opened.state).agencies or ())}))
+    moved = sorted(frozenset[int]().union(*(here[each] ^ there[each] for each in here))) if here and there else []
+    async for row in changed_rows(opened.connection, scope, opened.before.state, moved, _from(after)):
+        was, counts = row["was"] and _is_member(there, row), row["counts"] and _is_member(here, row)
+        if was == counts:
             continue
-        form = catalogue.form_version(question.form_code, row["form_version"])
-        if form is None:
-            raise LookupError(f"form {question.form_code} version {row['form_version']} is not in the catalogue")
-        for place, item in _observed(form, row, wanted, catalogue):
-            if after is None or (place.report, place.row, place.indicator) > (
-                after.report,
-                after.row,
-                after.indicator,
-            ):
-                yield place, item
+        instead = _instead(opened.catalogue, question, row) if _is_member(here, row) else {}
+        for place, name, value in _cells(opened.catalogue, question, row):
+            if value is not None and (counts or instead.get(name) is None):
+                yield place, _item(opened.catalogue, question, row, name, value if counts else None)
 
 
-def _counted(catalogue: Catalogue, question: Question) -> dict[str, set[int]] | None:
-    """Storage keys of those in the subtree, for each period: one may be in it in some only. None is everyone."""
+def _members(catalogue: Catalogue, question: Question) -> Members:
     if question.under is None:
         return None
     ids = catalogue.agencies.ids
-    return {each.code: {ids[code] for code in question.branches(catalogue, each)} for each in question.periods}
+    return {each.code: frozenset(ids[code] for code in question.branches(catalogue, each)) for each in question.periods}
 
 
-def _observed(form: Form, row: Any, wanted: set[str], catalogue: Catalogue) -> list[tuple[Place, dict[str, object]]]:
-    common: dict[str, object] = {
-        "form": form.code,
-        "form_version": form.version,
+def _is_member(members: Members, row: Any) -> bool:
+    return members is None or row["agency_id"] in members[row["period"]]
+
+
+def _form(catalogue: Catalogue, question: Question, version: int) -> Form:
+    form = catalogue.form_version(question.form_code, version)
+    if form is None:
+        raise LookupError(f"form {question.form_code} version {version} is not in the catalogue")
+    return form
+
+
+def _cells(catalogue: Catalogue, question: Question, row: Any) -> list[tuple[Place, str, object]]:
+    """The values asked for in a row, blanks too."""
+    wanted = {each.id for each in question.indicators}
+    cells = cells_shown(_form(catalogue, question, row["form_version"]), row["figures"], row["texts"])
+    return [
+        (Place(row["id"], row["number"], index), name, value)
+        for index, (name, value) in enumerate(cells)
+        if name in wanted
+    ]
+
+
+def _instead(catalogue: Catalogue, question: Question, row: Any) -> Mapping[str, object]:
+    """The values that count in the place of those of a row that does no longer."""
+    if row["new_version"] is None:
+        return {}
+    form = _form(catalogue, question, row["new_version"])
+    return dict(cells_shown(form, row["new_figures"], row["new_texts"]))
+
+
+def _item(catalogue: Catalogue, question: Question, row: Any, indicator: str, value: object) -> dict[str, object]:
+    breakdowns = (each.id for each in question.form.breakdowns)
+    return {
+        "form": question.form_code,
+        "form_version": row["form_version"],
         "agency": catalogue.agencies.codes[row["agency_id"]],
         "period": row["period"],
+        **dict(zip(breakdowns, row["codes"], strict=True)),
+        "indicator": indicator,
+        "value": value,
+        "report": row["id"],
+        "revision": row["revision"],
     }
-    common |= zip((each.id for each in form.breakdowns), row["codes"], strict=True)
-    source = {"report": row["id"], "revision": row["revision"]}
-    cells = cells_shown(form, row["figures"], row["texts"])
-    return [
-        (Place(row["id"], row["number"], index), common | {"indicator": name, "value": value} | source)
-        for index, (name, value) in enumerate(cells)
-        if value is not None and name in wanted
-    ]

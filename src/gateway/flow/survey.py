@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from gateway.db.figures import Column, Occurring, Taken, occurring
+from gateway.db.figures import Column, Taken
+from gateway.db.occurring import Occurring, occurring
 from gateway.domain.form import Form
 from gateway.domain.period import Period
 from gateway.flow.aggregate import Question
+from gateway.flow.look import Opened
 from gateway.flow.select_series import Selection
 from gateway.formats.sdmx_codes import AGENCY, FREQ, INDICATOR, TOTAL, agency_id, breakdown_id, code_ids
 from gateway.formats.sdmx_time import FREQUENCIES, nominal
@@ -21,12 +22,12 @@ class Survey:
     days: tuple[str, str] | None
 
 
-async def survey(connection: Any, selection: Selection) -> Survey:
+async def survey(opened: Opened, selection: Selection) -> Survey:
     """What there is of a selection. Every value occurs; not all values need to occur together."""
     table = selection.table
     if not table.periods or not table.indicators or not all(selection.ways.values()):
         return Survey({}, None)
-    found = await _occurring(connection, selection)
+    found = await _occurring(opened, selection)
     agencies, periods = _reported(selection, found)
     if not periods:
         return Survey({}, None)
@@ -45,7 +46,7 @@ def _question(selection: Selection) -> Question:
     return Question(*common, chosen=table.agencies)
 
 
-async def _occurring(connection: Any, selection: Selection) -> Occurring:
+async def _occurring(opened: Opened, selection: Selection) -> Occurring:
     """What there are rows of; of breakdowns without the total, only rows with the codes that are meant."""
     form, question = selection.form, _question(selection)
     counted = replace(question, chosen=None) if selection.table.has_total else question
@@ -55,7 +56,8 @@ async def _occurring(connection: Any, selection: Selection) -> Occurring:
         if TOTAL not in selection.allowed[breakdown_id(each)]
     }
     columns = [_column(selection.catalogue.forms[form.code], each.id) for each in question.indicators]
-    return await occurring(connection, counted.scope(selection.catalogue), len(form.breakdowns), columns, only)
+    scope = counted.scope(selection.catalogue, opened.state)
+    return await occurring(opened.connection, scope, len(form.breakdowns), columns, only)
 
 
 def _reported(selection: Selection, found: Occurring) -> tuple[set[str], list[Period]]:

@@ -7,14 +7,14 @@ codes and its total. That is several questions to the same aggregation, one afte
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
-from gateway.db.figures import counted_periods
+from gateway.db.counted import counted_periods
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form
 from gateway.domain.form_document import Indicator
 from gateway.domain.period import Period, parse_period
 from gateway.flow.aggregate import Question, series
+from gateway.flow.look import Opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +55,20 @@ class Line:
     figures: list[tuple[Period, Mapping[str, object]]]
 
 
-async def periods_of(connection: Any, catalogue: Catalogue, form: str) -> list[Period]:
+async def periods_of(opened: Opened, form: str) -> list[Period]:
     """The periods that have figures of a form, as its regimes cut them, in order of time."""
-    codes = await counted_periods(connection, catalogue.form_ids[form])
+    catalogue = opened.catalogue
+    codes = await counted_periods(opened.connection, catalogue.form_ids[form], opened.state)
     periods = [parse_period(code, catalogue.obligations.rule(form, code)) for code in codes]
     return sorted(periods, key=lambda each: (each.start, each.end))
 
 
-async def tabulate(connection: Any, catalogue: Catalogue, table: Table) -> AsyncIterator[Line]:
-    """The lines of a table as they come, from a snapshot that is open; nothing is held but the line at hand."""
+async def tabulate(opened: Opened, table: Table) -> AsyncIterator[Line]:
+    """The lines of a table as they come, in a state that is open; nothing is held but the line at hand."""
     if not table.periods or not table.indicators:
         return
-    for question in _questions(catalogue, table):
-        async for line in _lines(series(connection, catalogue, question), table):
+    for question in _questions(opened.catalogue, table):
+        async for line in _lines(series(opened, question), table):
             yield line
 
 
