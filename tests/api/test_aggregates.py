@@ -250,7 +250,7 @@ async def test_csv_and_ndjson_hold_the_same_rows_as_json(client: httpx.AsyncClie
     ] == lines
     as_lines = await client.get(address, headers={"accept": "application/x-ndjson"})
     assert [httpx.Response(200, content=line).json() for line in as_lines.text.splitlines()] == rows
-    refused = await client.get(address, headers={"accept": "application/vnd.apache.parquet"})
+    refused = await client.get(address, headers={"accept": "application/pdf"})
     assert refused.status_code == 406
     assert "text/csv" in refused.json()["available"]
 

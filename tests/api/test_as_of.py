@@ -160,7 +160,9 @@ async def test_a_tag_moves_only_when_the_ground_of_a_figure_does(client: httpx.A
 
 
 def by_key(items: list[dict[str, Any]]) -> dict[Key, Any]:
-    found = {(each["agency"], each["period"], each["sector"], each["indicator"]): each["value"] for each in items}
+    found: dict[Key, Any] = {
+        (each["agency"], each["period"], each["sector"], each["indicator"]): each["value"] for each in items
+    }
     assert len(found) == len(items)
     return found
 

@@ -18,15 +18,17 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, page
 from gateway.api.parameters import Form, PeriodRange, Under, wrong
 from gateway.api.refusals import problems
-from gateway.api.stream import CSV, JSON, NDJSON, Streamed, Table, chosen_format
+from gateway.api.stream import CSV, JSON, NDJSON, PARQUET, Streamed, Table, chosen_format
 from gateway.api.subtree import covers, root_of
 from gateway.domain.as_of import AsOf, Time, read_as_of
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
+from gateway.domain.form_document import Type
 from gateway.errors import Forbidden, NotFound, Text
-from gateway.flow.aggregate import aggregate, ask
+from gateway.flow.aggregate import Question, aggregate, ask
 from gateway.flow.look import Opened, look
 from gateway.flow.pull import Observations, Place, pull
+from gateway.formats.parquet import BOOLEAN, INTEGER, VALUE, Kind, number
 
 router = APIRouter(prefix="/v1", tags=["aggregates"])
 
@@ -120,8 +122,24 @@ Since = Annotated[
 ]
 
 _FORMATS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {CSV: {"schema": {"type": "string"}}, NDJSON: {"schema": {"type": "string"}}}}
+    200: {
+        "content": {
+            CSV: {"schema": {"type": "string"}},
+            NDJSON: {"schema": {"type": "string"}},
+            PARQUET: {"schema": {"type": "string", "format": "binary"}},
+        }
+    }
 }
+
+
+_OBSERVED = {"form_version": INTEGER, "revision": INTEGER, "value": VALUE}
+
+
+def _kinds(question: Question) -> dict[str, Kind]:
+    """What the columns of an aggregate hold, where that is not texts."""
+    numbers = {each.id: number(each.places) for each in question.indicators if each.is_number}
+    booleans = {each.id: BOOLEAN for each in question.indicators if each.type is Type.boolean}
+    return {"own": BOOLEAN, **numbers, **booleans}
 
 
 def _state(name: str | None, parameter: str) -> AsOf | None:
@@ -213,7 +231,7 @@ async def read_aggregates(
                 "expected": answer.expected,
                 "missing": answer.missing,
             }
-            yield Table(head, answer.as_of, answer.mark, answer.columns, answer.rows)
+            yield Table(head, answer.as_of, answer.mark, answer.columns, _kinds(question), answer.rows)
 
     return Streamed(request, media_type, opens)
 
@@ -241,8 +259,8 @@ async def read_observations(
 ) -> Response:
     """Single values with the report and revision behind each, or those that changed after a state.
 
-    JSON comes in pages, all of the state that the first was read in; CSV and NDJSON come whole, as a stream (`limit`
-    and `cursor` are for pages only).
+    JSON comes in pages, all of the state that the first was read in; CSV, NDJSON and Parquet come whole, as a stream
+    (`limit` and `cursor` are for pages only).
     """
     media_type = chosen_format(request)
     frame = _Frame(catalogue, caller, root_of(catalogue, caller, under, today), agencies, today)
@@ -263,7 +281,7 @@ async def read_observations(
     async def opens() -> AsyncIterator[Table]:
         async with found() as observations:
             rows = (item async for _, item in observations.items)
-            yield Table({}, observations.as_of, observations.mark, observations.columns, rows)
+            yield Table({}, observations.as_of, observations.mark, observations.columns, _OBSERVED, rows)
 
     return Streamed(request, media_type, opens)
 

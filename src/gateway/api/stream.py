@@ -12,9 +12,12 @@ from gateway.api.freshness import freshness, is_known
 from gateway.domain.exact import encode
 from gateway.errors import NotAcceptable
 from gateway.formats.csv import csv_header, csv_lines
+from gateway.formats.parquet import Kind, parquet
 
 JSON, CSV, NDJSON = "application/json", "text/csv", "application/x-ndjson"
-_MEANT = {"*/*": JSON, "application/*": JSON, JSON: JSON, "text/*": CSV, CSV: CSV, NDJSON: NDJSON}
+PARQUET = "application/vnd.apache.parquet"
+FORMATS = (JSON, CSV, NDJSON, PARQUET)
+_MEANT = {"*/*": JSON, "application/*": JSON, JSON: JSON, "text/*": CSV, CSV: CSV, NDJSON: NDJSON, PARQUET: PARQUET}
 _PIECE_ROWS = 500
 
 Row = Mapping[str, object]
@@ -24,18 +27,19 @@ Row = Mapping[str, object]
 class Table:
     """Rows to be written. ``head`` is what JSON says before them; ``as_of`` names the state they come from.
 
-    ``mark`` is equal for tables of equal rows.
+    ``mark`` is equal for tables of equal rows; ``kinds`` are what columns hold that are not of texts.
     """
 
     head: Row
     as_of: str
     mark: bytes
     columns: list[str]
+    kinds: Mapping[str, Kind]
     rows: AsyncIterator[Row]
 
 
 class Streamed(StreamingResponse):
-    """A table in one of three formats; a failure half-way breaks the connection and never ends it cleanly."""
+    """A table in one of the formats; a failure half-way breaks the connection and never ends it cleanly."""
 
     def __init__(
         self, request: Request, media_type: str, opens: Callable[[], AbstractAsyncContextManager[Table]]
@@ -55,7 +59,7 @@ class Streamed(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def chosen_format(request: Request, offered: Sequence[str] = (JSON, CSV, NDJSON)) -> str:
+def chosen_format(request: Request, offered: Sequence[str] = FORMATS) -> str:
     """The media type to answer in, by ``Accept``; raises ``NotAcceptable`` when it is none of those offered."""
     ranked: list[tuple[float, str]] = []
     for part in request.headers.get("accept", "*/*").split(","):
@@ -77,6 +81,10 @@ async def _written(table: Table, media_type: str) -> AsyncGenerator[bytes, None]
         yield csv_header(table.columns)
         async for piece in _pieces(table.rows):
             yield csv_lines(table.columns, piece)
+    elif media_type == PARQUET:
+        async with aclosing(parquet(table.columns, table.kinds, table.as_of, table.rows)) as pieces:
+            async for written in pieces:
+                yield written
     elif media_type == NDJSON:
         async for piece in _pieces(table.rows):
             yield b"".join(encode(row) + b"\n" for row in piece)
