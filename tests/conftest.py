@@ -20,6 +20,7 @@ from gateway_under_test import Held, NewClient, RunningServer, add_account, bear
 
 # How long an example takes is the machine's business.
 hypothesis.settings.register_profile("gateway", deadline=None)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("gateway")
 
 
