@@ -1,7 +1,7 @@
 """What tests ask for: a database with the bundled catalogue, a gateway on it, and clients of its API."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -71,10 +71,20 @@ async def worker(settings: Settings, database_url: str) -> AsyncIterator[Worker]
 
 
 @pytest.fixture
-async def engine(worker: Worker) -> AsyncEngine:
+def emptied(worker: Worker) -> Callable[[], Awaitable[None]]:
+    """Empties the database of all but the bundled catalogue, at any time; accounts are gone as well."""
+
+    async def empty() -> None:
+        if await clean(worker.engine) and worker.gateway is not None and worker.bundled is not None:
+            worker.bundled.put_back(worker.gateway.catalogues)  # it would remember the changed catalogue
+
+    return empty
+
+
+@pytest.fixture
+async def engine(worker: Worker, emptied: Callable[[], Awaitable[None]]) -> AsyncEngine:
     """The way to a database that holds the bundled catalogue and nothing else."""
-    if await clean(worker.engine) and worker.gateway is not None and worker.bundled is not None:
-        worker.bundled.put_back(worker.gateway.catalogues)  # it would remember the changed catalogue
+    await emptied()
     return worker.engine
 
 

@@ -15,10 +15,9 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import Phase as Work
 
-from conftest import Worker
 from gateway.api import deps
 from gateway.api.deps import Gateway
-from gateway_under_test import NewClient, clean
+from gateway_under_test import NewClient
 from histories import PROVINCES, TODAY, History, Reform, histories
 from recomputing import ENDS, Question
 from world import GROUPS, Asked, World
@@ -67,12 +66,13 @@ async def reorganise(world: World, reforms: Iterable[Reform]) -> None:
 
 
 @pytest.fixture
-def new_world(app: FastAPI, worker: Worker, gateway: Gateway, client_for: NewClient) -> Iterator[NewWorld]:
+def new_world(
+    app: FastAPI, gateway: Gateway, emptied: Callable[[], Awaitable[None]], client_for: NewClient
+) -> Iterator[NewWorld]:
     """Makes an empty world, long after every reform there will be."""
 
     async def made() -> World:
-        if await clean(gateway.engine) and worker.bundled is not None:
-            worker.bundled.put_back(gateway.catalogues)
+        await emptied()
         world = World(await client_for(*SCOPES))
         await world.begin(gateway)
         return world
