@@ -25,9 +25,10 @@ from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.form_document import Type
 from gateway.errors import Forbidden, NotFound, Text
-from gateway.flow.aggregate import Question, aggregate, ask
+from gateway.flow.aggregate import aggregate
 from gateway.flow.look import Opened, look
 from gateway.flow.pull import Observations, Place, pull
+from gateway.flow.question import Question, ask
 from gateway.formats.parquet import BOOLEAN, INTEGER, VALUE, Kind, number
 
 router = APIRouter(prefix="/v1", tags=["aggregates"])

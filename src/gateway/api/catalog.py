@@ -24,9 +24,9 @@ from gateway.domain.form_document import FormDocument
 from gateway.domain.obligation import Obligation
 from gateway.domain.schema import example, json_schema, template_csv
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
-from gateway.flow.aggregate import read_periods
 from gateway.flow.amend import try_form
 from gateway.flow.backtest import backtest
+from gateway.flow.question import read_periods
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 

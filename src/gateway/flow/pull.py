@@ -10,8 +10,8 @@ from gateway.db.figures import Grouping, find_ground
 from gateway.db.observed import After, changed_rows, single_rows
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form
-from gateway.flow.aggregate import Question
 from gateway.flow.look import Opened
+from gateway.flow.question import Question
 from gateway.flow.show import cells_shown
 
 Members = Mapping[str, frozenset[int]] | None

@@ -7,8 +7,8 @@ from gateway.db.figures import Column, Taken
 from gateway.db.occurring import Occurring, occurring
 from gateway.domain.form import Form
 from gateway.domain.period import Period
-from gateway.flow.aggregate import Question
 from gateway.flow.look import Opened
+from gateway.flow.question import Question
 from gateway.flow.select_series import Selection
 from gateway.formats.sdmx_codes import AGENCY, FREQ, INDICATOR, TOTAL, agency_id, breakdown_id, code_ids
 from gateway.formats.sdmx_time import FREQUENCIES, nominal

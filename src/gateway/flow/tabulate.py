@@ -13,8 +13,9 @@ from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form
 from gateway.domain.form_document import Indicator
 from gateway.domain.period import Period, parse_period
-from gateway.flow.aggregate import Question, series
+from gateway.flow.aggregate import series
 from gateway.flow.look import Opened
+from gateway.flow.question import Question
 
 
 @dataclass(frozen=True, slots=True)

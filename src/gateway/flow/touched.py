@@ -6,8 +6,8 @@ from dataclasses import replace
 from gateway.db.observed import changed_heads
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.period import Period
-from gateway.flow.aggregate import Question
 from gateway.flow.look import Opened
+from gateway.flow.question import Question
 from gateway.flow.tabulate import Line, Table
 
 Cells = frozenset[tuple[str | None, str]]
