@@ -17,6 +17,7 @@ from gateway.api import (
     documents,
     extensions,
     health,
+    lineage,
     obligations,
     operations,
     reconciliation,
@@ -100,6 +101,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
     for router in (
         reports.router,
         consolidations.router,
+        lineage.router,
         aggregates.router,
         changes.router,
         sdmx.router,

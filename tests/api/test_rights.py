@@ -42,6 +42,7 @@ RIGHTS = {
     "GET /v1/obligations/extensions": ANY_TOKEN,
     "GET /v1/completeness": ANY_TOKEN,
     "GET /v1/aggregates": "aggregates:read",
+    "GET /v1/aggregates/lineage": "aggregates:read",
     "GET /v1/observations": "aggregates:read",
     "GET /v1/changes": "aggregates:read or reports:relay",
     "GET /sdmx/v1/data/{path:path}": "aggregates:read",

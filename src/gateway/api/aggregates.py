@@ -143,7 +143,7 @@ def _kinds(question: Question) -> dict[str, Kind]:
     return {"own": BOOLEAN, **numbers, **booleans}
 
 
-def _state(name: str | None, parameter: str) -> AsOf | None:
+def state_named(name: str | None, parameter: str) -> AsOf | None:
     """The state a parameter names. Raises ``MalformedRequest``."""
     try:
         return None if name is None else read_as_of(name)
@@ -153,7 +153,7 @@ def _state(name: str | None, parameter: str) -> AsOf | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class Frame:
     """By whose leave figures are read, and by which organisation they are put together."""
 
     catalogue: Catalogue
@@ -213,8 +213,8 @@ async def read_aggregates(
     (`"own": true`): the rows add up to the total. Formula indicators are recomputed; percentages are never added.
     """
     media_type = chosen_format(request)
-    frame = _Frame(catalogue, caller, root_of(catalogue, caller, under, today), agencies, today)
-    state = _state(as_of, "as_of")
+    frame = Frame(catalogue, caller, root_of(catalogue, caller, under, today), agencies, today)
+    state = state_named(as_of, "as_of")
 
     @asynccontextmanager
     async def opens() -> AsyncIterator[Table]:
@@ -264,9 +264,9 @@ async def read_observations(
     (`limit` and `cursor` are for pages only).
     """
     media_type = chosen_format(request)
-    frame = _Frame(catalogue, caller, root_of(catalogue, caller, under, today), agencies, today)
-    since = _state(updated_after, "updated_after")
-    state, place = (_state(as_of, "as_of"), None) if cursor is None or media_type != JSON else _position(cursor)
+    frame = Frame(catalogue, caller, root_of(catalogue, caller, under, today), agencies, today)
+    since = state_named(updated_after, "updated_after")
+    state, place = (state_named(as_of, "as_of"), None) if cursor is None or media_type != JSON else _position(cursor)
 
     @asynccontextmanager
     async def found() -> AsyncIterator[Observations]:

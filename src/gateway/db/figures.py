@@ -70,21 +70,21 @@ async def find_ground(connection: Any, scope: Scope, grouping: Grouping) -> Grou
     given = Given()
     found = counted(scope, given)
     by_tree = scope.agencies is not None and grouping.groups is not None
-    tree = _tree(grouping, given, found.periods) if by_tree else ""
+    groups = tree(grouping, given, found.periods) if by_tree else ""
     seed = "g.number::bigint * 2" if by_tree else "0::bigint"
     row = await connection.fetchrow(
         f"""
 SELECT count(*) AS reports, array_agg(DISTINCT form_version::int) AS versions,
        coalesce(bit_xor(uuid_hash_extended(h.id, {seed})), 0) AS one,
        coalesce(bit_xor(uuid_hash_extended(h.id, {seed} + 1)), 0) AS other
-  FROM reports h {tree} WHERE {found.condition} {"AND g.number >= 0" if by_tree else ""}
+  FROM reports h {groups} WHERE {found.condition} {"AND g.number >= 0" if by_tree else ""}
 """,  # noqa: S608 - fixed words
         *given.values,
     )
     return Ground(row["reports"], row["versions"] or [], (row["one"], row["other"]))
 
 
-def _tree(grouping: Grouping, given: Given, periods: str) -> str:
+def tree(grouping: Grouping, given: Given, periods: str) -> str:
     """Gives the group of each report.
 
     Looked up by place and not joined: a plan made before the tables were first analysed would compare every report
@@ -156,10 +156,10 @@ def _statement(scope: Scope, grouping: Grouping, columns: Sequence[Column], give
     parts = ", ".join([*keys, "count(*)", *(figure(column, scope, given) for column in columns)])
     order = [*keys[1:], keys[0]] if periods_last and grouping.by_period else keys
     group = ("GROUP BY " + ", ".join(keys) + " ORDER BY " + ", ".join(order)) if keys else ""
-    tree = _tree(grouping, given, found.periods) if grouping.groups is not None else ""
+    groups = tree(grouping, given, found.periods) if grouping.groups is not None else ""
     return f"""
 SELECT {parts}
-  FROM {rows_of(scope, given)} {tree}
+  FROM {rows_of(scope, given)} {groups}
  WHERE {found.condition} {"AND g.number >= 0" if grouping.groups is not None else ""}
  {group}
 """  # noqa: S608 - made of column numbers and fixed words

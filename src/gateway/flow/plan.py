@@ -1,6 +1,7 @@
 """Plan: how a question is put to the database, and how the rows that come are made into answers."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
@@ -21,7 +22,7 @@ class Plan:
         self._catalogue, self._question = catalogue, question
         self._form = question.form
         self._over_time = len(question.periods) > 1 and "period" not in question.by
-        self._needed = _with_operands(self._form, question.indicators)
+        self.needed = _with_operands(self._form, question.indicators)
         self._breakdowns = [
             (place, each.id)
             for place, each in enumerate(self._form.breakdowns, start=1)
@@ -92,6 +93,24 @@ class Plan:
             shown["level"] = label[-1]
         return shown
 
+    def group_of(self, row: Mapping[str, object]) -> int | None:
+        """The group that a row of the answer is of; None where rows are not told apart by groups."""
+        if not self.grouping.by_group:
+            return None
+        return next(
+            number
+            for number, label in enumerate(self._labels)
+            if all(row[name] == value for name, value in label.items())
+        )
+
+    def codes_of(self, row: Mapping[str, object]) -> dict[int, str]:
+        """The codes that a row of the answer is of, by the places of their breakdowns from 1."""
+        return {place: str(row[name]) for place, name in self._breakdowns}
+
+    def added(self, indicator: Indicator) -> Column:
+        """The column of an indicator's own figures, added, whatever may be combined."""
+        return replace(self._column(indicator), taken=Taken.sum)
+
     def mark(self, ground: Ground, *counts: int | None) -> bytes:
         """What the figures follow from: which reports in which groups, how these are shown, and by which formulas."""
         asked = self._question
@@ -99,7 +118,7 @@ class Plan:
         return blake2b(repr(parts).encode(), digest_size=16).digest()
 
     async def rows(self, connection: Any, periods_last: bool = False) -> AsyncIterator[dict[str, object]]:
-        columns = [self._column(each) for each in self._needed]
+        columns = [self._column(each) for each in self.needed]
         async for row in combined_rows(connection, self.scope, self.grouping, columns, periods_last):
             yield self._answer(row)
 
@@ -113,7 +132,7 @@ class Plan:
             answer["period"] = period
         answer |= {name: next(values) for _, name in self._breakdowns}
         count = next(values)
-        figures = {each.id: next(values) for each in self._needed}
+        figures = {each.id: next(values) for each in self.needed}
         for indicator in self._question.indicators:
             answer[indicator.id] = self._value(indicator, figures, count)
         return answer
