@@ -12,6 +12,7 @@ from proofs.ledger import (
     Began,
     Connected,
     Fault,
+    Followed,
     Line,
     Measured,
     Observed,
@@ -74,6 +75,7 @@ class Books:
         self.faults: list[Fault] = []
         self.observed: list[Observed] = []
         self.measured: list[Measured] = []
+        self.copies: list[Followed] = []
         self.survey = found
         self.reports: dict[str, KeptReport] = {each.id: each for each in found.reports}
         self.deliveries: dict[str, KeptDelivery] = {each.id: each for each in found.deliveries}
@@ -105,6 +107,8 @@ class Books:
                 self.observed.append(line)
             case Measured():
                 self.measured.append(line)
+            case Followed():
+                self.copies.append(line)
 
     def with_fate(self, fate: Fate) -> list[Push]:
         return [each for each in self.pushes.values() if each.fate is fate]

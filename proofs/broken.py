@@ -15,7 +15,7 @@ from gateway import worker
 from gateway.connectors import outcome, post, transport
 from gateway.connectors.connector import Dispatch
 from gateway.connectors.transport import NoReply, Reply
-from gateway.db import claims, engine, intake
+from gateway.db import changes, claims, engine, intake
 from gateway.db.claims import NewAttempt
 from gateway.db.engine import driver
 from gateway.domain.delivery import Outcome, OutcomeClass
@@ -232,3 +232,9 @@ def one_at_a_time() -> None:
             await original(self, lease)
 
     patch(worker.Worker, "_forward", forward_one)
+
+
+@control
+def passes_open_transactions() -> None:
+    """The feed of changes goes on past transactions that are still open, and may still commit."""
+    reword(changes, "_CHANGES", "pg_snapshot_xmin(", "pg_snapshot_xmax(")

@@ -258,6 +258,22 @@ def _within_bounds(books: Books) -> Breaches:
             yield figure.what, f"was {figure.value:.6g}, above {figure.most:.6g}"
 
 
+def _copy_is_state(books: Books) -> Breaches:
+    """Who follows the feed of changes has, in the end, what counts, each change once, and the same figures."""
+    kept = {each.id: (each.revision, each.sha256) for each in books.reports.values() if each.status == "accepted"}
+    for copy in books.copies:
+        copied = {report: (revision, sha256) for report, revision, sha256 in copy.counted}
+        for report in sorted(kept.keys() | copied.keys()):
+            if kept.get(report) != copied.get(report):
+                yield report, f"is {copied.get(report, 'not')} in the copy, and {kept.get(report, 'not')} what counts"
+        for name in sorted(copy.figures.keys() | copy.answered.keys()):
+            ours, theirs = copy.figures.get(name), copy.answered.get(name)
+            if ours != theirs:
+                yield name, f"is {ours} by the copy, and answered as {theirs}"
+        if copy.repeated:
+            yield "the feed", f"told {copy.repeated} changes again"
+
+
 def _pushes_of(books: Books, event: str) -> list[Push]:
     return [each for each in books.pushes.values() if each.sent.event == event]
 
@@ -280,5 +296,6 @@ PROMISES: dict[str, Callable[[Books], Breaches]] = {
     "finals stand": _finals_stand,
     "outcomes are right": _outcomes_are_right,
     "within bounds": _within_bounds,
+    "a copy is the state": _copy_is_state,
 }
 """What is promised, and what finds that it was not kept."""

@@ -5,7 +5,7 @@ of this machine's clock.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -120,7 +120,20 @@ class Measured(Record, frozen=True, kw_only=True, omit_defaults=True):
     most: float
 
 
-Line = Began | Connected | Sent | Answered | Unanswered | Arrived | Replied | Fault | Observed | Measured
+class Followed(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """A copy that was kept by following the feed of changes, once there was nothing more in it.
+
+    ``counted`` are the reports that count by the copy, with revision and digest; ``repeated`` how many changes it was
+    told more than once. ``figures`` are added up from the copy, ``answered`` is what the gateway says of the same.
+    """
+
+    counted: Sequence[tuple[str, int, str]]
+    repeated: int
+    figures: Mapping[str, int]
+    answered: Mapping[str, int]
+
+
+Line = Began | Connected | Sent | Answered | Unanswered | Arrived | Replied | Fault | Observed | Measured | Followed
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Line).decode
 
