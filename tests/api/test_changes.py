@@ -224,7 +224,7 @@ async def test_every_change_is_told_once_and_in_order_however_commits_overtake_o
             await asyncio.sleep(0.01)
 
     async with connected(gateway.engine) as connection, connected(gateway.engine) as another:
-        reading = [asyncio.create_task(read(limit)) for limit in (1, 7, 500)]
+        reading = [asyncio.create_task(read(limit)) for limit in (3, 50, 500)]
         reading_naively = asyncio.create_task(read_naively(another))
         async with slow_commits(connection):
             stories = await asyncio.gather(*(write(many_at_once, each) for each in departments(gateway)[:WRITERS]))

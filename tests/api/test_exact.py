@@ -83,7 +83,7 @@ def new_world(
 
 
 @settings(
-    max_examples=100 if LONG else 3,
+    max_examples=100 if LONG else 2,
     derandomize=not LONG,
     database=None,
     suppress_health_check=list(HealthCheck),
