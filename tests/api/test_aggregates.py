@@ -17,6 +17,7 @@ from factories import (
     a_monthly_row,
     a_report,
     a_small_report,
+    an_indicator,
     body_with,
 )
 from gateway.api.deps import Gateway
@@ -392,3 +393,22 @@ async def test_breakdowns_keep_their_order_through_all_versions_of_a_form(gatewa
 async def test_without_reports_a_subtree_has_the_one_blank_row_too(client: httpx.AsyncClient) -> None:
     found = await aggregates(client, period="2098-Q3", under="H26")
     assert found["rows"] == [dict.fromkeys(TTHC_COLUMNS)]
+
+
+@pytest.mark.parametrize(("over_time", "share"), [("first", 10), ("last", 50)])
+async def test_a_share_that_is_a_stock_is_that_of_its_period(
+    client: httpx.AsyncClient, gateway: Gateway, over_time: str, share: int
+) -> None:
+    by_formula = {"type": "percent", "unit": "percent", "required": False, "formula": "100 * done / planned"}
+    indicators = [
+        an_indicator(id="done"),
+        an_indicator(id="planned"),
+        an_indicator(id="share", over_agencies="formula", over_time=over_time, **by_formula),
+    ]
+    await load(gateway.engine, ("form", a_form(breakdowns=[], indicators=indicators)))
+    for period, done in (("2098-Q1", 10), ("2098-Q2", 50)):
+        for agency in ("H26", "H29"):
+            rows = [{"done": done, "planned": 100, "share": done}]
+            await accepted(client, {"form": "TEST_01", "agency": agency, "period": period, "rows": rows})
+    answer = await client.get("/v1/aggregates", params={"form": "TEST_01", "period": "2098-Q1..2098-Q2"})
+    assert answer.json()["rows"] == [{"done": 120, "planned": 400, "share": share}]

@@ -14,6 +14,8 @@ from gateway.domain.form_document import Combine, Indicator, Type
 from gateway.domain.recompute import recomputed
 from gateway.flow.question import COMMON_GROUPS, Question
 
+_ENDS = {Combine.first: Taken.first, Combine.last: Taken.last}
+
 
 class Plan:
     """How a question is put to the database and its rows are made into answers."""
@@ -23,6 +25,8 @@ class Plan:
         self._form = question.form
         self._over_time = len(question.periods) > 1 and "period" not in question.by
         self.needed = _with_operands(self._form, question.indicators)
+        ends = [_ENDS[each.over_time] for each in question.indicators if self._is_of_an_end(each)]
+        self._ends = list(dict.fromkeys(ends))
         self._breakdowns = [
             (place, each.id)
             for place, each in enumerate(self._form.breakdowns, start=1)
@@ -119,6 +123,7 @@ class Plan:
 
     async def rows(self, connection: Any, periods_last: bool = False) -> AsyncIterator[dict[str, object]]:
         columns = [self._column(each) for each in self.needed]
+        columns += [self._at_end(each, end) for end in self._ends for each in self.needed]
         async for row in combined_rows(connection, self.scope, self.grouping, columns, periods_last):
             yield self._answer(row)
 
@@ -133,9 +138,23 @@ class Plan:
         answer |= {name: next(values) for _, name in self._breakdowns}
         count = next(values)
         figures = {each.id: next(values) for each in self.needed}
+        ends = {end: {each.id: next(values) for each in self.needed} for end in self._ends}
         for indicator in self._question.indicators:
-            answer[indicator.id] = self._value(indicator, figures, count)
+            if self._is_of_an_end(indicator):
+                answer[indicator.id] = recomputed(self._form, indicator, ends[_ENDS[indicator.over_time]])
+            else:
+                answer[indicator.id] = self._value(indicator, figures, count)
         return answer
+
+    def _is_of_an_end(self, indicator: Indicator) -> bool:
+        """Whether it is recomputed from what the first or the last of several periods has."""
+        return self._over_time and indicator.over_agencies is Combine.formula and indicator.over_time in _ENDS
+
+    def _at_end(self, indicator: Indicator, end: Taken) -> Column:
+        """The column of an operand in the first or the last period."""
+        is_added = indicator.over_agencies is Combine.sum and indicator.is_number
+        only = Taken.only_first if end is Taken.first else Taken.only_last
+        return replace(self._column(indicator), taken=end if is_added else only)
 
     def _column(self, indicator: Indicator) -> Column:
         is_text = indicator.type is Type.text
