@@ -163,6 +163,8 @@ async def _availability(
     media_type = chosen_type(request, _STRUCTURES[_base(request)])
     if request.query_params.get("mode", "exact") != "exact":
         raise NotImplementedHere(Text("Chỉ phục vụ mode=exact.", "Only mode=exact is served."))
+    if asked.since is not None:
+        raise NotImplementedHere(Text("updatedAfter chỉ dùng cho số liệu.", "updatedAfter is served for data only."))
     bundle = Bundle(structures)
     form = form_asked(structures.catalogue, bundle, asked.flow)
     async with look(gateway.engine, gateway.catalogues, asked.as_of) as opened:

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from starlette.datastructures import QueryParams
 
 from gateway.api.parameters import wrong
 from gateway.api.sdmx_errors import NotImplementedHere
-from gateway.domain.as_of import AsOf, Time, read_as_of
+from gateway.domain.as_of import AsOf, read_as_of, time_of
 from gateway.domain.period import VIETNAM
 from gateway.errors import Text
 from gateway.formats.sdmx_structures import Kind
@@ -219,18 +219,22 @@ def _moment(query: QueryParams, *names: str) -> AsOf | None:
     for name in names:
         if name in query:
             try:
-                return _read_moment(query[name])
+                return read_moment(query[name])
             except ValueError:
                 raise wrong(name, Text("Phải là thời điểm ISO 8601.", "It is a moment, by ISO 8601.")) from None
     return None
 
 
-def _read_moment(text: str) -> AsOf:
-    """As ``read_as_of``; a date, or a time without its zone, which XML Schema allows, is in Viet Nam's."""
+def read_moment(text: str) -> AsOf:
+    """As ``read_as_of``; a date, or a time without its zone, which XML Schema allows, is in Viet Nam's.
+
+    Raises ``ValueError``.
+    """
     try:
         return read_as_of(text)
     except ValueError:
-        return Time(datetime.fromisoformat(text).replace(tzinfo=VIETNAM).astimezone(UTC))
+        moment = datetime.fromisoformat(text)
+        return time_of(moment if moment.tzinfo else moment.replace(tzinfo=VIETNAM))
 
 
 def _require_known(query: QueryParams, taken: Iterable[str]) -> None:

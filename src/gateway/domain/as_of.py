@@ -36,7 +36,7 @@ class Time:
     day: date | None = None
 
     def __str__(self) -> str:
-        return f"{self.at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+        return self.at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 AsOf = Token | Time
@@ -50,4 +50,12 @@ def read_as_of(text: str) -> AsOf:
     text = text.replace(" ", "+")  # what a query string makes of the plus sign of a time zone
     if _TIME.fullmatch(text) is None:
         raise ValueError(text)
-    return Time(datetime.fromisoformat(text.upper()).astimezone(UTC))
+    return time_of(datetime.fromisoformat(text.upper()))
+
+
+def time_of(moment: datetime) -> Time:
+    """The state of a time that knows its zone. Raises ``ValueError`` for one that is before all times in UTC."""
+    try:
+        return Time(moment.astimezone(UTC))
+    except OverflowError:
+        raise ValueError(moment) from None
