@@ -134,7 +134,9 @@ async def test_what_was_still_open_when_an_answer_was_given_stays_out_of_it(
     assert (await pulled(client, **HERE, as_of=before.json()["as_of"])).content == before.content
 
 
-@pytest.mark.parametrize("as_of", ["abc", "1.2.", "99999999", "2099-01-01T00:00:00Z", "2098-01-01", "1@2098"])
+@pytest.mark.parametrize(
+    "as_of", ["abc", "1.2.", "99999999", "2099-01-01T00:00:00Z", "2098-01-01", "1@2098", "0001-01-01T00:00:00+14:00"]
+)
 async def test_what_names_no_state_is_refused(client: httpx.AsyncClient, as_of: str) -> None:
     for path in ("aggregates", "observations"):
         answer = await client.get(f"/v1/{path}", params=HERE | {"as_of": as_of})
@@ -225,3 +227,15 @@ async def test_sdmx_reads_past_states_and_what_changed(client: httpx.AsyncClient
     assert present - before <= changed <= present
     assert {each[1] for each in changed} >= {"H26", "H26-18", "H26-21", "_T"}
     assert await data(updatedAfter=datetime.now(UTC).isoformat()) == set()
+
+
+async def test_a_tag_moves_where_only_an_agency_did(client: httpx.AsyncClient, gateway: Gateway) -> None:
+    for agency in ("H26", "H26.19", "H29"):
+        await push(client, agency, 1)
+    question = Q3 | {"by": "agency"}
+    before = await client.get("/v1/aggregates", params=question)
+    moved = an_agency(code="H26.19", level="department", parent="H29", valid_from="2098-01-01")
+    await load(gateway.engine, ("agency", moved))
+    answer = await client.get("/v1/aggregates", params=question, headers={"If-None-Match": before.headers["etag"]})
+    assert answer.status_code == 200
+    assert answer.json()["rows"] != before.json()["rows"]

@@ -69,7 +69,7 @@ async def find_ground(connection: Any, scope: Scope, grouping: Grouping) -> Grou
     """The reports counted."""
     given = Given()
     found = counted(scope, given)
-    by_tree = scope.agencies is not None and grouping.groups is not None
+    by_tree = grouping.groups is not None
     groups = tree(grouping, given, found.periods) if by_tree else ""
     seed = "g.number::bigint * 2" if by_tree else "0::bigint"
     row = await connection.fetchrow(
