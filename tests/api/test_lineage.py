@@ -5,9 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
-from factories import a_balanced_row, a_report
+from factories import a_balanced_row, a_form, a_report, a_small_report, an_indicator
 from gateway.api.deps import Gateway
-from gateway_under_test import NewClient, accepted, asked, connected, refused
+from gateway_under_test import NewClient, accepted, asked, connected, load, refused
 
 Q3 = {"form": "TTHC_06A", "period": "2098-Q3", "under": "H26"}
 
@@ -107,3 +107,15 @@ async def test_a_question_that_is_not_of_one_cell_is_refused(
     answer = await client.get("/v1/aggregates/lineage", params={**Q3, **question})
     problem = refused(answer, status, "not-found" if status == 404 else "malformed-request")
     assert place is None or [each["pointer"] for each in problem["errors"]] == [place]
+
+
+async def test_what_must_not_be_added_is_not_added_here_either(client: httpx.AsyncClient, gateway: Gateway) -> None:
+    share = an_indicator(id="share", type="percent", unit="percent", over_agencies="none", over_time="none")
+    await load(gateway.engine, ("form", a_form(indicators=[an_indicator(), share])))
+    rows = [{"sector": sector, "amount": 5, "share": 60} for sector in ("LAND", "HEALTH")]
+    await accepted(client, a_small_report(rows=rows))
+    question = {"form": "TEST_01", "period": "2098-Q3", "indicator": "share"}
+    cell, [item] = await lineage(client, **question)
+    assert (cell["value"], item["rows"], item["values"]) == (None, 2, {"share": None})
+    cell, [item] = await lineage(client, **question, by="sector", sector="LAND")
+    assert (cell["value"], item["rows"], item["values"]) == (60, 1, {"share": 60})

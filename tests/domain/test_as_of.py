@@ -28,7 +28,7 @@ def test_a_name_is_read_as_it_is_written(name: Token | Time) -> None:
     ["", "x", "1.", "1..2", "1@x", "1@2026-02-30", "2026-02-30T00:00:00Z", "2026-04-26", "0001-01-01T00:00:00+14:00"],
 )
 def test_anything_else_is_none(text: str) -> None:
-    with pytest.raises(ValueError, match=".*"):
+    with pytest.raises(ValueError):  # noqa: PT011 - its words are for nobody
         read_as_of(text)
 
 

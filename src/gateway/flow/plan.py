@@ -1,6 +1,6 @@
 """Plan: how a question is put to the database, and how the rows that come are made into answers."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
@@ -111,9 +111,9 @@ class Plan:
         """The codes that a row of the answer is of, by the places of their breakdowns from 1."""
         return {place: str(row[name]) for place, name in self._breakdowns}
 
-    def added(self, indicator: Indicator) -> Column:
-        """The column of an indicator's own figures, added, whatever may be combined."""
-        return replace(self._column(indicator), taken=Taken.sum)
+    def own(self, indicator: Indicator) -> Column:
+        """The column of an indicator in the rows of one report: added where that may be, else of the only row."""
+        return replace(self._column(indicator), taken=Taken.sum if _is_added(indicator) else Taken.only)
 
     def mark(self, ground: Ground, *counts: int | None) -> bytes:
         """What the figures follow from: which reports in which groups, how these are shown, and by which formulas."""
@@ -121,7 +121,7 @@ class Plan:
         parts = (ground.mark, counts, asked.under, asked.reorganised_on, self.columns, self._labels, self._form.version)
         return blake2b(repr(parts).encode(), digest_size=16).digest()
 
-    async def rows(self, connection: Any, periods_last: bool = False) -> AsyncIterator[dict[str, object]]:
+    async def rows(self, connection: Any, periods_last: bool = False) -> AsyncGenerator[dict[str, object], None]:
         columns = [self._column(each) for each in self.needed]
         columns += [self._at_end(each, end) for end in self._ends for each in self.needed]
         async for row in combined_rows(connection, self.scope, self.grouping, columns, periods_last):
@@ -152,9 +152,8 @@ class Plan:
 
     def _at_end(self, indicator: Indicator, end: Taken) -> Column:
         """The column of an operand in the first or the last period."""
-        is_added = indicator.over_agencies is Combine.sum and indicator.is_number
         only = Taken.only_first if end is Taken.first else Taken.only_last
-        return replace(self._column(indicator), taken=end if is_added else only)
+        return replace(self._column(indicator), taken=end if _is_added(indicator) else only)
 
     def _column(self, indicator: Indicator) -> Column:
         is_text = indicator.type is Type.text
@@ -165,9 +164,9 @@ class Plan:
         return Column(places, self._taken(indicator), is_text)
 
     def _taken(self, indicator: Indicator) -> Taken:
-        added = indicator.over_agencies is not Combine.none and indicator.is_number
         if not self._over_time:
-            return Taken.sum if added and indicator.over_agencies is Combine.sum else Taken.only
+            return Taken.sum if _is_added(indicator) else Taken.only
+        added = indicator.over_agencies is not Combine.none and indicator.is_number
         match indicator.over_time:
             case Combine.sum:
                 return Taken.sum if added else Taken.only
@@ -185,6 +184,10 @@ class Plan:
         if by_formula or (self._over_time and indicator.over_time is Combine.formula):
             return recomputed(self._form, indicator, figures)
         return typed(indicator, figures[indicator.id])
+
+
+def _is_added(indicator: Indicator) -> bool:
+    return indicator.over_agencies is Combine.sum and indicator.is_number
 
 
 def _label_order(label: tuple[object, ...]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Trace: from one cell of an aggregate to the reports behind it, their receipts, and what upstreams acknowledged."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,6 @@ from gateway.db.contributions import Cell, contributions, deliveries_of
 from gateway.domain.form import typed
 from gateway.domain.form_document import Indicator
 from gateway.errors import MalformedRequest, NotFound, Place, Text
-from gateway.flow.aggregate import aggregate
 from gateway.flow.look import Opened
 from gateway.flow.plan import Plan
 from gateway.flow.question import Question
@@ -23,7 +23,6 @@ class Trace:
 
     as_of: str
     cell: dict[str, object]
-    reports: int
     items: list[dict[str, object]]
 
 
@@ -34,16 +33,10 @@ async def trace(opened: Opened, question: Question, keys: Mapping[str, str], aft
     """
     _require_keys(question, keys)
     [indicator] = question.indicators
-    answer = await aggregate(opened, question)
-    async for row in answer.rows:
-        if all(_said(row[name]) == value for name, value in keys.items()):
-            break
-    else:
-        raise NotFound(Text("Không có ô số liệu này.", "There is no such cell."))
     plan = Plan(opened.catalogue, question, opened.state)
-    # Each report's own rows are added: whether a column may be combined matters only for the figure.
+    row = await _row(plan, opened.connection, keys)
     numbers = [each for each in plan.needed if each.is_number]
-    columns = [plan.added(each) for each in numbers]
+    columns = [plan.own(each) for each in numbers]
     cell = Cell(plan.group_of(row), plan.codes_of(row))
     page = (after or _NOBODY, limit + 1)
     found = await contributions(opened.connection, plan.scope, plan.grouping, cell, columns, page)
@@ -51,7 +44,16 @@ async def trace(opened: Opened, question: Question, keys: Mapping[str, str], aft
     value = row[indicator.id]
     shown = {name: row[name] for name in row if name != indicator.id} | {"indicator": indicator.id, "value": value}
     items = [_item(opened, numbers, each, deliveries) for each in found]
-    return Trace(answer.as_of, shown, answer.reports, items)
+    return Trace(question.name(opened.state), shown, items)
+
+
+async def _row(plan: Plan, connection: Any, keys: Mapping[str, str]) -> dict[str, object]:
+    """The row of the answer that has these keys."""
+    async with aclosing(plan.rows(connection)) as rows:
+        async for row in rows:
+            if all(_said(row[name]) == value for name, value in keys.items()):
+                return row
+    raise NotFound(Text("Không có ô số liệu này.", "There is no such cell."))
 
 
 def _said(value: object) -> str:
