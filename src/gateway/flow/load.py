@@ -59,13 +59,14 @@ class Catalogues:
         self._ready = _Ready()
         self.held: Catalogue | None = None
         self._past: OrderedDict[int, Catalogue] = OrderedDict()
+        self._past_lock = asyncio.Lock()
 
     async def at(self, revision: int) -> Catalogue:
         """The catalogue as it stood at a revision."""
         newest = self.held if self.held and self.held.revision == revision else await self.newest()
         if newest.revision == revision:
             return newest
-        async with self._lock:
+        async with self._past_lock:  # not the other: who pushes does not wait while the past is read
             if revision not in self._past:
                 self._past[revision] = await self._read_past(revision)
             self._past.move_to_end(revision)
