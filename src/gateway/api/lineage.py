@@ -63,9 +63,7 @@ class Contribution(BaseModel):
     sha256: str
     receipt: str
     rows: int = Field(description="How many of its rows are behind the figure.")
-    values: dict[str, Any] = Field(
-        description="The indicator and what its formula reads over these rows; null where it may not be added."
-    )
+    values: dict[str, Any] = Field(description="The indicator and what its formula reads, over these rows.")
     deliveries: list[Acknowledgement]
 
 

@@ -8,8 +8,8 @@ from fastapi import Depends, Request
 from gateway.access.scopes import Scope
 from gateway.access.tokens import Caller
 from gateway.api.basic import authenticate
-from gateway.api.deps import GatewayParts
-from gateway.errors import Forbidden, Text, Unauthenticated
+from gateway.api.deps import GatewayParts, require_scope
+from gateway.errors import Text, Unauthenticated
 
 
 async def _caller(request: Request, gateway: GatewayParts) -> Caller:
@@ -27,8 +27,7 @@ async def _caller(request: Request, gateway: GatewayParts) -> Caller:
 def _holder(scope: Scope) -> Callable[[Request, GatewayParts], Awaitable[Caller]]:
     async def check(request: Request, gateway: GatewayParts) -> Caller:
         caller = await _caller(request, gateway)
-        if scope not in caller.scopes:
-            raise Forbidden(Text(f"Client không có quyền {scope}.", f"The client does not hold scope {scope}."))
+        require_scope(caller, scope)
         return caller
 
     return check

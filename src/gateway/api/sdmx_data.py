@@ -110,7 +110,7 @@ class StreamedData(StreamingResponse):
         piece: list[Series] = []
         lines = tabulate(opened, selection.table)
         if opened.before is not None:
-            lines = only_touched(lines, await touched(opened, selection.table))
+            lines = only_touched(lines, await touched(opened, opened.before, selection.table))
         async for line in lines:
             piece.extend(serialiser.series(line))
             if len(piece) >= _PIECE_SERIES:

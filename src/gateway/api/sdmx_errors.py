@@ -60,17 +60,17 @@ def refuse(request: Request, error: Exception) -> Response:
     code, details = sdmx_code(refusal), [place.message for place in refusal.errors]
     if refusal.detail is not None and refusal.detail not in details:
         details.insert(0, refusal.detail)
-    available = ", ".join(str(each) for each in refusal.extra.get("available", []))  # type: ignore[attr-defined]
-    if available:
-        details.append(Text(f"Có: {available}", f"Available: {available}"))
+    if isinstance(available := refusal.extra.get("available"), list):
+        said = ", ".join(map(str, available))
+        details.append(Text(f"Có: {said}", f"Available: {said}"))
     is_old = request.url.path.startswith("/sdmx/v1")
     if is_old or "xml" in request.headers.get("accept", ""):
         texts = [{"vi": each.vi, "en": each.en} for each in [refusal.title, *details]]
         body, media_type = error_message(ML_2_1 if is_old else ML_3_0, code, texts), XML
     else:
         language = language_of(request.headers.get("accept-language"))
-        said = [each.to(language) for each in details]
-        body = sdmx_json.error_message(header_now(request), code, refusal.title.to(language), said, language)
+        words = [each.to(language) for each in details]
+        body = sdmx_json.error_message(header_now(request), code, refusal.title.to(language), words, language)
         media_type = JSON
     return Response(body, refusal.status, headers, media_type)
 

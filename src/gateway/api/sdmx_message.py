@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from fastapi import Request
 from uuid_utils.compat import uuid7
 
+from gateway.api.accept import liked
 from gateway.errors import NotAcceptable
 from gateway.formats.sdmx_structures import Header
 
@@ -21,21 +22,14 @@ def chosen_type(request: Request, offered: Sequence[str]) -> str:
 
     A name without a version stands for every version of it. Raises ``NotAcceptable``.
     """
-    best: tuple[float, int] | None = None
-    for part in request.headers.get("accept", "*/*").split(","):
-        name, *given = (piece.strip().lower() for piece in part.split(";"))
-        parameters = dict(piece.split("=", 1) for piece in given if "=" in piece)
-        try:
-            quality = float(parameters.get("q", "1"))
-        except ValueError:
-            continue
-        for place, each in enumerate(offered):
-            if quality > 0 and _takes(name, parameters.get("version"), each) and (best is None or quality > best[0]):
-                best = quality, place
-                break
+    best: tuple[float, str] | None = None
+    for name, parameters, quality in liked(request):
+        taken = next((each for each in offered if _takes(name, parameters.get("version"), each)), None)
+        if taken is not None and (best is None or quality > best[0]):
+            best = quality, taken
     if best is None:
         raise NotAcceptable(extra={"available": list(offered)})
-    return offered[best[1]]
+    return best[1]
 
 
 def _takes(name: str, version: str | None, offered: str) -> bool:

@@ -132,9 +132,11 @@ def _passes(asked: Filter, value: str) -> bool:
 def _in_time(periods: Sequence[Period], asked: DataAsked) -> list[Period]:
     """The periods from a start to an end, by nominal days, that pass the filters by time."""
     known = {time_period(each): nominal(each) for each in periods}
-    ends = [("startPeriod", Condition("ge", asked.start)), ("endPeriod", Condition("le", asked.end))]  # type: ignore[arg-type]
-    given = [(name, [[each]]) for name, each in ends if each.value is not None]
-    given += [(f"c[{TIME}]", each.alternatives) for each in asked.filters if each.component == TIME]  # type: ignore[misc]
+    ends = (("startPeriod", "ge", asked.start), ("endPeriod", "le", asked.end))
+    given: list[tuple[str, Sequence[Sequence[Condition]]]] = [
+        *((name, [[Condition(operator, value)]]) for name, operator, value in ends if value is not None),
+        *((f"c[{TIME}]", each.alternatives) for each in asked.filters if each.component == TIME),
+    ]
     spans = {
         each.value: _span(known, name, each.value)
         for name, alternatives in given

@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from gateway.api.accept import liked
 from gateway.api.freshness import freshness, is_known
 from gateway.domain.exact import encode
 from gateway.errors import NotAcceptable
@@ -61,19 +62,10 @@ class Streamed(StreamingResponse):
 
 def chosen_format(request: Request, offered: Sequence[str] = FORMATS) -> str:
     """The media type to answer in, by ``Accept``; raises ``NotAcceptable`` when it is none of those offered."""
-    ranked: list[tuple[float, str]] = []
-    for part in request.headers.get("accept", "*/*").split(","):
-        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        given = next((piece.removeprefix("q=") for piece in parameters if piece.startswith("q=")), "1")
-        try:
-            quality = float(given)
-        except ValueError:
-            continue
-        if quality > 0 and _MEANT.get(name) in offered:
-            ranked.append((-quality, name))
-    if not ranked:
+    served = [each for each in liked(request) if _MEANT.get(each.name) in offered]
+    if not served:
         raise NotAcceptable(extra={"available": list(offered)})
-    return _MEANT[min(ranked, key=lambda each: each[0])[1]]
+    return _MEANT[max(served, key=lambda each: each.quality).name]
 
 
 async def _written(table: Table, media_type: str) -> AsyncGenerator[bytes, None]:

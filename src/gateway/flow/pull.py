@@ -10,7 +10,7 @@ from gateway.db.figures import Grouping, find_ground
 from gateway.db.observed import After, changed_rows, single_rows
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form
-from gateway.flow.look import Opened
+from gateway.flow.look import Opened, Picture
 from gateway.flow.question import Question
 from gateway.flow.show import cells_shown
 
@@ -66,7 +66,8 @@ async def _mark(opened: Opened, question: Question) -> bytes:
 async def _items(
     opened: Opened, question: Question, after: Place | None
 ) -> AsyncGenerator[tuple[Place, dict[str, object]], None]:
-    values = _values(opened, question, after) if opened.before is None else _changes(opened, question, after)
+    before = opened.before
+    values = _values(opened, question, after) if before is None else _changes(opened, before, question, after)
     async for place, item in values:
         if after is None or (place.report, place.row, place.indicator) > (after.report, after.row, after.indicator):
             yield place, item
@@ -89,16 +90,16 @@ async def _values(
 
 
 async def _changes(
-    opened: Opened, question: Question, after: Place | None
+    opened: Opened, before: Picture, question: Question, after: Place | None
 ) -> AsyncIterator[tuple[Place, dict[str, object]]]:
-    assert opened.before is not None  # noqa: S101 - what is asked for here
-    past = opened.before.catalogue
-    here, there = _members(opened.catalogue, question), _members(past, question)
+    here, there = _members(opened.catalogue, question), _members(before.catalogue, question)
     scope = question.scope(opened.catalogue, opened.state)
     if scope.agencies is not None:
-        scope = replace(scope, agencies=sorted({*scope.agencies, *(question.scope(past, opened.state).agencies or ())}))
+        scope = replace(
+            scope, agencies=sorted({*scope.agencies, *(question.scope(before.catalogue, opened.state).agencies or ())})
+        )
     moved = sorted(frozenset[int]().union(*(here[each] ^ there[each] for each in here))) if here and there else []
-    async for row in changed_rows(opened.connection, scope, opened.before.state, moved, _from(after)):
+    async for row in changed_rows(opened.connection, scope, before.state, moved, _from(after)):
         was, counts = row["was"] and _is_member(there, row), row["counts"] and _is_member(here, row)
         if was == counts:
             continue

@@ -97,11 +97,16 @@ async def _lines(rows: AsyncIterator[dict[str, object]], table: Table) -> AsyncI
     names = [each.id for each in table.indicators]
     line: Line | None = None
     async for row in rows:
-        agency, codes = row.get("agency"), tuple(row.get(name) for name in breakdowns)
+        agency, codes = _text(row, "agency"), tuple(_text(row, name) for name in breakdowns)
         if line is None or (line.agency, line.codes) != (agency, codes):
             if line is not None:
                 yield line
-            line = Line(agency, codes, [])  # type: ignore[arg-type]  # rows say agencies and codes as texts
+            line = Line(agency, codes, [])
         line.figures.append((periods[str(row["period"])], {name: row[name] for name in names}))
     if line is not None:
         yield line
+
+
+def _text(row: Mapping[str, object], name: str) -> str | None:
+    """An agency or a code by which rows are told apart; None where they are not."""
+    return str(row[name]) if name in row else None

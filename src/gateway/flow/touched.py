@@ -6,7 +6,7 @@ from dataclasses import replace
 from gateway.db.observed import changed_heads
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.period import Period
-from gateway.flow.look import Opened
+from gateway.flow.look import Opened, Picture
 from gateway.flow.question import Question
 from gateway.flow.tabulate import Line, Table
 
@@ -14,17 +14,16 @@ Cells = frozenset[tuple[str | None, str]]
 """Agencies (None is the whole country) with periods."""
 
 
-async def touched(opened: Opened, table: Table) -> Cells:
-    """The agencies of a table and the periods whose figures may differ from those of the state before."""
-    assert opened.before is not None  # noqa: S101 - what is asked for here
+async def touched(opened: Opened, before: Picture, table: Table) -> Cells:
+    """The agencies of a table and the periods whose figures may differ from those of a state before."""
     question = Question(table.form, table.form.code, table.periods, table.under, (), table.indicators)
     scope = question.scope(opened.catalogue, opened.state)
     found: set[tuple[str | None, str]] = set()
     changed: dict[str, set[str]] = {}
-    for period, agency in await changed_heads(opened.connection, scope, opened.before.state):
+    for period, agency in await changed_heads(opened.connection, scope, before.state):
         changed.setdefault(period, set()).add(opened.catalogue.agencies.codes[agency])
     for each in table.periods:
-        now, then = _chains(opened.catalogue, table, each), _chains(opened.before.catalogue, table, each)
+        now, then = _chains(opened.catalogue, table, each), _chains(before.catalogue, table, each)
         moved = {code for code in now.keys() | then.keys() if now.get(code) != then.get(code)} if now != then else set()
         for code in changed.get(each.code, set()) | moved:
             found |= {(None, each.code), *((above, each.code) for above in now.get(code, ()) + then.get(code, ()))}
