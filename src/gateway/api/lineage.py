@@ -7,13 +7,12 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.aggregates import Agencies, By, Frame, Past, View, state_named
-from gateway.api.deps import GatewayParts, NewestCatalogue, Puller, Today
+from gateway.api.deps import GatewayParts
+from gateway.api.frame import By, Framed, StateAsked
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, page
-from gateway.api.parameters import Form, PeriodRange, Under, wrong
+from gateway.api.parameters import Form, PeriodRange, wrong
 from gateway.api.refusals import problems
-from gateway.api.subtree import root_of
 from gateway.domain.as_of import AsOf, read_as_of
 from gateway.errors import Text
 from gateway.flow.look import look
@@ -97,17 +96,13 @@ class LineagePage(BaseModel):
 async def read_lineage(
     request: Request,
     gateway: GatewayParts,
-    catalogue: NewestCatalogue,
-    caller: Puller,
-    today: Today,
+    frame: Framed,
+    named: StateAsked,
     limit: Limit,
     form: Form,
     period: PeriodRange,
     indicator: Annotated[str, Query(description="The indicator of the cell: exactly one.")],
-    under: Under = None,
     by: By = None,
-    agencies: Agencies = View.as_reported,
-    as_of: Past = None,
     cursor: Cursor = None,
 ) -> Response:
     """The reports behind one cell of an aggregate, with their receipts and what upstreams acknowledged.
@@ -115,9 +110,8 @@ async def read_lineage(
     Ask as for the aggregate, and choose the row by the values it has: `by=agency,sector&agency=H26&sector=LAND` (and
     `own=true` for the row of an agency's own figures); of a period, by `period` alone. All pages are of one state.
     """
-    frame = Frame(catalogue, caller, root_of(catalogue, caller, under, today), agencies, today)
     keys = {name: value for name, value in request.query_params.items() if name not in _PARAMETERS}
-    state, after = (state_named(as_of, "as_of"), None) if cursor is None else _position(cursor)
+    state, after = (named, None) if cursor is None else _position(cursor)
     async with look(gateway.engine, gateway.catalogues, state) as opened:
         root, day = frame.seen(opened)
         question = ask(opened.catalogue, form, period, root, _groups(by, period), indicator, day)

@@ -14,6 +14,7 @@ PeriodRange = Annotated[
 ]
 ExactAgency = Annotated[str | None, Query(description="Exactly this agency.")]
 Under = Annotated[str | None, Query(description="This agency and everything below it; the client's own if absent.")]
+Indicators = Annotated[str | None, Query(alias="indicator", description="Indicators, comma-separated; all if absent.")]
 OnlyForm = Annotated[str | None, Query(description="Only this form.")]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
@@ -20,6 +21,18 @@ PARQUET = "application/vnd.apache.parquet"
 FORMATS = (JSON, CSV, NDJSON, PARQUET)
 _MEANT = {"*/*": JSON, "application/*": JSON, JSON: JSON, "text/*": CSV, CSV: CSV, NDJSON: NDJSON, PARQUET: PARQUET}
 _PIECE_ROWS = 500
+
+TABLES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            CSV: {"schema": {"type": "string"}},
+            NDJSON: {"schema": {"type": "string"}},
+            PARQUET: {"schema": {"type": "string", "format": "binary"}},
+        }
+    },
+    304: {"description": "What `If-None-Match` names still holds: no figure's ground has moved."},
+}
+"""How routes answer whose tables are `Streamed`, for the document."""
 
 Row = Mapping[str, object]
 

@@ -1,0 +1,130 @@
+"""Single values with the report behind each, as they are, were, or have changed."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from gateway.api.deps import GatewayParts
+from gateway.api.frame import Framed, StateAsked, state_named
+from gateway.api.freshness import freshness, is_known
+from gateway.api.json import Json
+from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, page
+from gateway.api.parameters import Form, Indicators, PeriodRange
+from gateway.api.refusals import problems
+from gateway.api.stream import JSON, TABLES, Streamed, Table, chosen_format
+from gateway.domain.as_of import AsOf, read_as_of
+from gateway.flow.look import look
+from gateway.flow.pull import Observations, Place, pull
+from gateway.flow.question import ask
+from gateway.formats.parquet import INTEGER, VALUE
+
+router = APIRouter(prefix="/v1", tags=["aggregates"])
+
+Since = Annotated[
+    str | None,
+    Query(
+        description="Only what changed after this state (an `as_of`, or a time). A value that counts no longer, with"
+        " nothing in its place, comes as null."
+    ),
+]
+
+_COLUMNS = {"form_version": INTEGER, "revision": INTEGER, "value": VALUE}
+
+
+class Observation(BaseModel):
+    """One value, with the report it comes from; breakdown codes stand beside these fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    form: str
+    form_version: int
+    agency: str
+    period: str
+    indicator: str
+    value: Any
+    report: UUID
+    revision: int
+
+
+class ObservationPage(BaseModel):
+    """A page of observations."""
+
+    as_of: str
+    items: list[Observation]
+    next: str | None
+
+
+@router.get(
+    "/observations",
+    response_model=ObservationPage,
+    responses=TABLES | problems(400, 401, 403, 404, 406, 503),
+)
+async def read_observations(
+    request: Request,
+    gateway: GatewayParts,
+    frame: Framed,
+    named: StateAsked,
+    limit: Limit,
+    form: Form,
+    period: PeriodRange,
+    indicator: Indicators = None,
+    cursor: Cursor = None,
+    updated_after: Since = None,
+) -> Response:
+    """Single values with the report and revision behind each, or those that changed after a state.
+
+    JSON comes in pages, all of the state that the first was read in; CSV, NDJSON and Parquet come whole, as a stream
+    (`limit` and `cursor` are for pages only).
+    """
+    media_type = chosen_format(request)
+    since = state_named(updated_after, "updated_after")
+    state, place = (named, None) if cursor is None or media_type != JSON else _position(cursor)
+
+    @asynccontextmanager
+    async def found() -> AsyncIterator[Observations]:
+        async with look(gateway.engine, gateway.catalogues, state, since) as opened:
+            root, day = frame.seen(opened)
+            yield await pull(opened, ask(opened.catalogue, form, period, root, "period", indicator, day), place)
+
+    if media_type == JSON:
+        async with found() as observations:
+            return await _page(request, observations, limit)
+
+    @asynccontextmanager
+    async def opens() -> AsyncIterator[Table]:
+        async with found() as observations:
+            rows = (item async for _, item in observations.items)
+            yield Table({}, observations.as_of, observations.mark, observations.columns, _COLUMNS, rows)
+
+    return Streamed(request, media_type, opens)
+
+
+async def _page(request: Request, found: Observations, limit: int) -> Response:
+    headers = freshness(found.as_of, found.mark, JSON)
+    if is_known(request, headers):
+        return Response(status_code=304, headers=headers)
+    async with aclosing(found.items) as source:
+        items = []
+        async for item in source:
+            items.append(item)
+            if len(items) > limit:
+                break
+    shown = page(items, limit, lambda each: each[1], lambda each: _written(found.as_of, each[0]))
+    return Json({"as_of": found.as_of, **shown}, headers=headers)
+
+
+def _written(as_of: str, place: Place) -> str:
+    return f"{as_of}|{place.report}|{place.row}|{place.indicator}"
+
+
+def _position(cursor: str) -> tuple[AsOf, Place]:
+    """The state that pages are read in, and the place of the last item that was shown."""
+    as_of, report, row, indicator = from_cursor(cursor, 4)
+    try:
+        return read_as_of(as_of), Place(UUID(report), int(row[:9]), int(indicator[:9]))
+    except ValueError:
+        raise bad_cursor() from None
