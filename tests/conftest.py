@@ -3,7 +3,6 @@
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
 import httpx
 import hypothesis
@@ -16,7 +15,7 @@ from gateway.app import build_app, build_gateway
 from gateway.db.engine import open_engine
 from gateway.logs import configure_logs
 from gateway.settings import Settings
-from gateway_under_test import Held, NewClient, RunningServer, add_account, bearer, clean, databases
+from gateway_under_test import Held, NewClient, RunningServer, Worker, add_account, bearer, clean, databases
 
 # How long an example takes is the machine's business.
 hypothesis.settings.register_profile("gateway", deadline=None)
@@ -51,16 +50,6 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with databases(shared / "databases") as url:
         yield url
-
-
-@dataclass(slots=True)
-class Worker:
-    """What outlives a test: the pool of connections, a gateway, and what it held of the bundled catalogue."""
-
-    engine: AsyncEngine
-    gateway: Gateway | None = None
-    app: FastAPI | None = None
-    bundled: Held | None = None
 
 
 @pytest.fixture(scope="session")

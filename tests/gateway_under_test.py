@@ -20,6 +20,7 @@ import asyncpg
 import httpx
 import sqlalchemy as sa
 import uvicorn
+from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
@@ -395,6 +396,16 @@ def findings(answer: httpx.Response) -> list[dict[str, Any]]:
 def rules(found: Iterable[dict[str, Any]], severity: str = "error") -> list[str]:
     """Which rules findings of a severity are of."""
     return [each["rule"] for each in found if each["severity"] == severity]
+
+
+@dataclass(slots=True)
+class Worker:
+    """What outlives a test: the pool of connections, a gateway, and what it held of the bundled catalogue."""
+
+    engine: AsyncEngine
+    gateway: Gateway | None = None
+    app: FastAPI | None = None
+    bundled: Held | None = None
 
 
 class RunningServer:

@@ -13,9 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from conftest import Worker
 from factories import TTHC_COLUMNS, a_balanced_row, a_monthly_report, a_report
-from gateway_under_test import RunningServer, accepted, add_account, clean
+from gateway_under_test import RunningServer, Worker, accepted, add_account, clean
 
 TESTS, DOCS = Path(__file__).parents[1], Path(__file__).parents[2] / "docs"
 QUARTERS = ("2098-Q1", "2098-Q2")

@@ -9,10 +9,9 @@ import pytest
 from asyncpg import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from conftest import Worker
 from factories import TTHC_COLUMNS, a_balanced_row, a_report, ndjson
 from gateway.api.deps import Gateway
-from gateway_under_test import NewClient, RunningServer, add_account, connected, push
+from gateway_under_test import NewClient, RunningServer, Worker, add_account, connected, push
 
 SECTORS = ("LAND", "HOUSING", "HEALTH", "EDUCATION", "LABOUR", "CULTURE", "CONSTRUCTION", "TRANSPORT", "NOTARY")
 ADDRESS = "/sdmx/v1/data/TTHC_06A/Q...?dimensionAtObservation=AllDimensions"
