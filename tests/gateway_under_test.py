@@ -257,20 +257,26 @@ SELECT count(*) FROM pg_locks WHERE locktype = $1 AND NOT granted
 """
 
 
+async def waiting(connection: asyncpg.Connection, kind: str) -> int:
+    """How many statements wait for a lock of a kind, in this database: others on the server are other tests'."""
+    number: int = await connection.fetchval(_WAITING, kind)
+    return number
+
+
 async def until_waiting(connection: asyncpg.Connection, kind: str = "advisory", count: int = 1) -> None:
     """Wait until so many statements wait for a lock of a kind."""
     for _ in range(500):
-        waiting = await connection.fetchval(_WAITING, kind)
-        if waiting >= count:
+        found = await waiting(connection, kind)
+        if found >= count:
             return
         await asyncio.sleep(0.01)
-    raise TimeoutError(f"{waiting} of {count} wait for a lock of kind {kind}")
+    raise TimeoutError(f"{found} of {count} wait for a lock of kind {kind}")
 
 
 async def until_nobody_waits(connection: asyncpg.Connection) -> None:
     """Wait until no statement waits for a table any more."""
     for _ in range(500):
-        if not await connection.fetchval(_WAITING, "relation"):
+        if not await waiting(connection, "relation"):
             return
         await asyncio.sleep(0.01)
     raise TimeoutError("somebody goes on waiting for a table")

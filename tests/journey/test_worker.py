@@ -88,7 +88,9 @@ async def waiting_for(engine: AsyncEngine, table: str) -> list[int]:
     """The server processes that wait for a table."""
     async with connected(engine) as connection:
         rows = await connection.fetch(
-            "SELECT pid FROM pg_locks WHERE NOT granted AND relation = to_regclass($1)", table
+            "SELECT pid FROM pg_locks WHERE NOT granted AND relation = to_regclass($1)"
+            " AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())",
+            table,
         )
     return [row["pid"] for row in rows]
 
