@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -107,7 +108,8 @@ class Place:
                 if pipe and not pipe.closed:
                     pipe.close()
         for process in self.processes():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # the parent's end may have ended it
+                process.kill()
 
 
 @pytest.fixture
