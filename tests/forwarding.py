@@ -16,8 +16,9 @@ from uuid_utils.compat import uuid7
 
 from factories import a_report, a_row, body
 from gateway.api.deps import Gateway
-from gateway.db.claims import Claimed, Slots, Target, claim_due, record_attempt
+from gateway.db.claims import Claimed, Slots, Target, claim_due
 from gateway.db.engine import driver
+from gateway.db.recording import record_attempts
 from gateway.domain.breaker import BreakerPolicy
 from gateway.domain.calendar import civil_date
 from gateway.domain.delivery import Outcome, OutcomeClass, RetrySchedule
@@ -226,7 +227,8 @@ async def finish(
     ended_at = datetime.now(UTC)
     attempt = conclude(claimed, outcome, claimed.claimed_at, max(ended_at, claimed.claimed_at), schedule, 0)
     async with driver(engine) as connection:
-        return (await record_attempt(connection, claimed, attempt)).is_ours
+        [recorded] = await record_attempts(connection, [(claimed, attempt)])
+    return recorded.is_ours
 
 
 async def run_out(engine: AsyncEngine) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.db.claims import claim_due
+from gateway.db.claims import Slots, claim_due
 from gateway.db.engine import database, driver, is_outage, tell_failure
 from gateway.db.schema import require_fit
 from gateway.domain.breaker import BreakerPolicy
@@ -29,14 +29,19 @@ from gateway.flow.wake import listen
 from gateway.following import Following
 from gateway.keys import Keys, load_keys
 from gateway.sending.attempt import Sender
+from gateway.sending.endings import Endings
 from gateway.sending.insist import LONGEST_WAIT, pause_after, wait
 from gateway.sending.lease import Lease, Leases
+from gateway.sending.messages import Messages
 from gateway.sending.record import Recorder
 from gateway.settings import Settings
 from gateway.upstreams import Upstreams
 
 _CONNECTIONS = 4
 """How many of the pool's connections a worker uses at once, so that it leaves the rest to the API."""
+
+_FEW, _GATHER_SECONDS = 0.25, 0.005
+"""A worker that has less than a quarter of its places free lets some more become so: one claim fills them all."""
 
 log = structlog.get_logger()
 
@@ -60,20 +65,15 @@ class Worker:
         self._connections = asyncio.Semaphore(_CONNECTIONS)
         self._tally = Tally(engine, self._connections)
         self._leases = Leases(engine, settings.lease_seconds)
-        self._sender = Sender(
-            engine,
-            self._connections,
-            catalogues,
-            self._upstreams,
-            settings.attempt_seconds,
-            settings.lease_seconds,
-        )
+        self._messages = Messages(engine, self._connections, catalogues)
+        self._sender = Sender(self._messages, self._upstreams, settings.attempt_seconds, settings.lease_seconds)
         self._recorder = Recorder(
             engine,
             self._connections,
             schedule,
             breaker or BreakerPolicy(failures=settings.breaker_failures),
             self._tally,
+            Endings(engine, self._connections),
             settings.lease_seconds,
         )
         self._sending: set[asyncio.Task[None]] = set()
@@ -119,10 +119,13 @@ class Worker:
                     continue
                 if not has_more:
                     await wait(self._woken, self._settings.worker_poll_seconds)
+                if self._slots().free < self._settings.worker_concurrency * _FEW:
+                    await asyncio.sleep(_GATHER_SECONDS)
             await self._drain(reminding)
         finally:
+            await self._recorder.settle(LONGEST_WAIT)
             unrecorded = len(self._sending)
-            ending = [reminding, *helping, *self._sending]
+            ending = [reminding, *helping, *self._sending, *self._messages.reading]
             for task in ending:
                 task.cancel()
             await asyncio.wait(ending, timeout=LONGEST_WAIT)
@@ -160,23 +163,26 @@ class Worker:
         """Start sending what is due, as far as there is room; True when there may be more to claim at once."""
         self._woken.clear()
         loop = asyncio.get_running_loop()
-        room = self._settings.worker_concurrency - len(self._sending)
-        if not room:
+        slots = self._slots()
+        if slots.free <= 0:
             return False
         if self._catalogues.held is None:  # reading it whole takes a while, which a lease should not pay for
             await self._catalogues.newest()
         async with self._connections, driver(self._engine) as connection:
             ends = loop.time() + self._settings.lease_seconds
-            claimed = await claim_due(
-                connection, self._leases.slots(room), self._settings.lease, self._settings.loss_limit
-            )
-        for lease in self._leases.take(claimed, loop.time(), ends):
+            claimed = await claim_due(connection, slots, self._settings.lease, self._settings.loss_limit)
+        if not claimed:
+            return False
+        for lease in self._leases.take(claimed, loop.time(), ends, self._messages.read_ahead(claimed)):
             task = loop.create_task(self._forward(lease))
             self._sending.add(task)
             task.add_done_callback(partial(self._ended, lease))
             if lease.claimed.is_lost:
                 self._tally.count_loss(lease.claimed.target.number)
-        return bool(claimed)
+        return True
+
+    def _slots(self) -> Slots:
+        return self._leases.slots(self._settings.worker_concurrency)
 
     def _ended(self, lease: Lease, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
@@ -191,6 +197,8 @@ class Worker:
             attempted = await self._sender.attempt(lease)
         except NothingToSend as reason:
             return await self._recorder.cancel(lease, f"not sent: {reason}")
+        lease.is_sent = True
+        self._woken.set()
         await self._recorder.record(lease, attempted)
 
 

@@ -133,6 +133,10 @@ class _Templates:
         return Prepared(dispatch, self.how, "" if self.path is None else filled_path(self.path, scope), headers)
 
 
+_PLAIN = EventRequest()
+"""What is sent where options map nothing."""
+
+
 class Mapper:
     """Makes the requests of a connector. Raises `InvalidConnectorOptions` with every fault of their templates."""
 
@@ -162,7 +166,7 @@ class Mapper:
         templates = self._templates.get(dispatch.event)
         if templates is None:
             if not self._templates:
-                return Prepared(dispatch, EventRequest())
+                return Prepared(dispatch, _PLAIN)
             words = f"options have no request for {dispatch.event}: a person has to do it there"
             return Outcome(OutcomeClass.refused, f"not sent: {words}")
         try:

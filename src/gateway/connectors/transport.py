@@ -1,32 +1,28 @@
 """The one seam to the HTTP client library: every exchange ends by a deadline and within a byte cap.
 
 The client of `httpx` follows, inflates and remembers what it is not told not to, and resolves a name anew
-after any check made beforehand. No upstream needs that, so this speaks to the connection pool below it,
+after any check made beforehand. No upstream needs that, so this speaks to the connections below it, those of
 `httpcore`, over a network that checks addresses as it connects.
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import httpcore
 import httpx
 
+from gateway.connectors.connections import CONNECT_SECONDS, Connections
 from gateway.connectors.connector import InvalidConnectorOptions, InvalidConnectorSettings
 from gateway.connectors.network import CheckedNetwork
 from gateway.connectors.tls import tls_of
 from gateway.errors import Place, Text
 
-CONNECT_SECONDS = 5.0
 PHASE_SECONDS = 15.0
 """A read or write that makes no progress this long is dead; the deadline usually ends the attempt sooner."""
 
-_TIMEOUTS = {
-    "connect": CONNECT_SECONDS,
-    "read": PHASE_SECONDS,
-    "write": PHASE_SECONDS,
-    "pool": PHASE_SECONDS,
-}
+_EXTENSIONS = {"timeout": {"read": PHASE_SECONDS, "write": PHASE_SECONDS}}
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "report-gateway"}
 _LONGEST_REASON = 300
 
@@ -43,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer: status, headers (any case), and the body as it came over the wire, cut at the cap."""
+    """A whole answer: status, headers by name in lower case, and the body as it came over the wire, cut at the cap."""
 
     status: int
     headers: Mapping[str, str]
@@ -68,7 +64,7 @@ def open_client(
     allow_private_addresses: bool,
     credentials: Mapping[str, str] | None = None,
     other_url: str | None = None,
-) -> httpcore.AsyncConnectionPool:
+) -> Connections:
     """A client for the upstream at a URL, and at another one if it has two.
 
     It trusts what `ca_certificate` among the credentials signed, or else what the operating system trusts, and shows
@@ -76,13 +72,8 @@ def open_client(
     that holds credentials, and for certificates that cannot be used.
     """
     schemes = {checked_url(url).scheme} | ({checked_url(other_url).scheme} if other_url else set())
-    return httpcore.AsyncConnectionPool(
-        ssl_context=tls_of(credentials or {}, is_https="https" in schemes),
-        max_connections=100,
-        max_keepalive_connections=20,
-        keepalive_expiry=5.0,
-        network_backend=CheckedNetwork(allow_private=allow_private_addresses),
-    )
+    tls = tls_of(credentials or {}, is_https="https" in schemes)
+    return Connections(CheckedNetwork(allow_private=allow_private_addresses), tls)
 
 
 def checked_url(url: str, name: str = "url") -> httpx.URL:
@@ -108,48 +99,48 @@ def check_option_url(url: str, option: str) -> None:
 
 
 async def exchange(
-    client: httpcore.AsyncConnectionPool, request: Request, *, deadline_seconds: float, max_reply_bytes: int
+    client: Connections, request: Request, *, deadline_seconds: float, max_reply_bytes: int
 ) -> Reply | NoReply:
     """Send a request and read its answer within the deadline. Raises nothing that a network can cause."""
-    progress = _Progress()
-    url = httpx.URL(request.url)
+    url, host = _address(request.url)
+    headers = {"Host": host, **_HEADERS, "Content-Length": str(len(request.body)), **request.headers}.items()
+    sent = httpcore.Request(request.method, url, headers=[*headers], content=request.body, extensions=_EXTENSIONS)
+    progress = NoReply(sent=False, reason="")
     try:
-        async with (
-            asyncio.timeout(deadline_seconds),
-            client.stream(
-                request.method,
-                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=[("Host", url.netloc), *_HEADERS.items(), *request.headers.items()],
-                content=request.body,
-                extensions={"timeout": _TIMEOUTS, "trace": progress.note},
-            ) as response,
-        ):
-            progress.status = response.status
-            body = await _read(response, max_reply_bytes)
-            return Reply(response.status, httpx.Headers(response.headers), body)
+        async with asyncio.timeout(deadline_seconds), client.one(url.origin) as connection:
+            progress = NoReply(sent=True, reason="")
+            response = await connection.handle_async_request(sent)
+            progress = replace(progress, status=response.status)
+            try:
+                body = await _read(response, max_reply_bytes)
+            finally:
+                await response.aclose()
+            return Reply(response.status, _headers(response.headers), body)
     except TimeoutError:
-        return progress.ended(f"no whole answer within {deadline_seconds:.3g} s")
+        return replace(progress, reason=f"no whole answer within {deadline_seconds:.3g} s")
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
-        return progress.ended(_words(error))
+        return replace(progress, reason=_words(error))
 
 
-@dataclass(slots=True)
-class _Progress:
-    """How far an exchange got: the difference between "it never left" and "it may have arrived"."""
+@lru_cache(maxsize=1024)
+def _address(url: str) -> tuple[httpcore.URL, str]:
+    """Where a request goes, and what its `Host` is."""
+    parsed = httpx.URL(url)
+    target = httpcore.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
+    return target, parsed.netloc.decode("ascii")
 
-    sent: bool = False
-    status: int | None = None
 
-    async def note(self, event: str, _: object) -> None:
-        if event.endswith("send_request_headers.started"):
-            self.sent = True
-
-    def ended(self, reason: str) -> NoReply:
-        return NoReply(self.sent, reason, self.status)
+def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by their names in lower case; those that are there more than once in one, as RFC 9110 has it."""
+    found: dict[str, str] = {}
+    for name, value in raw:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
 
 
 async def _read(response: httpcore.Response, max_bytes: int) -> bytes:
-    """The raw body up to the cap. What lies beyond is not read: the caller closes the connection."""
+    """The raw body up to the cap. What lies beyond is not read: the connection is closed."""
     body = bytearray()
     async for part in response.aiter_stream():
         body += part
@@ -165,8 +156,6 @@ def _words(error: Exception) -> str:
             return f"no connection within {CONNECT_SECONDS:g} s"
         case httpcore.ConnectError():
             return f"could not connect: {error}"[:_LONGEST_REASON]
-        case httpcore.PoolTimeout():
-            return "no connection was free in time"
         case httpcore.RemoteProtocolError():
             return "the connection was closed without a whole answer, or the answer was not HTTP"
         case _:

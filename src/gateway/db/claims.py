@@ -1,14 +1,14 @@
-"""Claiming deliveries for a worker, and recording what its attempts came to.
+"""Claiming deliveries for a worker, and renewing its claims.
 
 A claim makes a delivery ``sending`` and lets it be claimed again when its lease has run out. The claim's id
-is a fencing token: a worker that outlived its lease records nothing.
+is a fencing token: a worker that outlived its lease records nothing (``db/recording.py``).
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID, uuid4
 
 
@@ -61,24 +61,6 @@ class Claimed:
     claimed_at: datetime
     is_suspect: bool = False
     is_lost: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NewAttempt:
-    """How an attempt ended, and what becomes of its delivery; ``due_at`` only where it is tried again.
-
-    ``receipt`` is the upstream's own.
-    """
-
-    started_at: datetime
-    finished_at: datetime
-    outcome: str
-    status: int | None
-    reason: str
-    reply: str | None
-    state: str
-    due_at: datetime | None
-    receipt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,47 +297,6 @@ def _owed(row: Any) -> Owed | None:
     return Owed(row["agency_id"], row["form_id"], row["period"], row["report_kind"], row["owed_by"], row["made_at"])
 
 
-_RECORD = """
-WITH ended AS (
-    UPDATE deliveries
-       SET state = $3, claim = NULL, due_at = coalesce($4, due_at), outcome = $5, losses = 0,
-           receipt = coalesce($11, receipt), finished_at = CASE WHEN $3 = 'pending' THEN finished_at ELSE now() END
-     WHERE id = $1 AND claim = $2 RETURNING id, connector_id, attempts
-), made AS (
-    INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, status, reason, reply)
-    SELECT id, attempts, $6, $7, $8, $9, $5, $10 FROM ended
-)
-SELECT EXISTS (SELECT FROM breakers b WHERE b.connector_id = ended.connector_id
-                                        AND (failures > 0 OR opens_until IS NOT NULL)) FROM ended
-"""
-
-
-class Recorded(NamedTuple):
-    """Whether an attempt was still ours to record, and whether its connector's breaker is other than calm."""
-
-    is_ours: bool
-    is_troubled: bool
-
-
-async def record_attempt(connection: Any, claimed: Claimed, attempt: NewAttempt) -> Recorded:
-    """Record how an attempt ended; nothing is recorded when the delivery is not ours any more."""
-    is_troubled = await connection.fetchval(
-        _RECORD,
-        claimed.id,
-        claimed.claim,
-        attempt.state,
-        attempt.due_at,
-        attempt.reason,
-        attempt.started_at,
-        attempt.finished_at,
-        attempt.outcome,
-        attempt.status,
-        attempt.reply,
-        attempt.receipt,
-    )
-    return Recorded(is_troubled is not None, bool(is_troubled))
-
-
 async def renew_claims(connection: Any, claims: Sequence[Claimed], lease: timedelta) -> set[UUID]:
     """Give what is being sent a whole lease again; the deliveries that are still ours."""
     rows = await connection.fetch(
@@ -366,15 +307,3 @@ async def renew_claims(connection: Any, claims: Sequence[Claimed], lease: timede
         lease,
     )
     return {row["id"] for row in rows}
-
-
-async def cancel_claimed(connection: Any, claimed: Claimed, words: str) -> bool:
-    """Give up a delivery of which nothing was sent; False, and nothing done, when it is not ours any more."""
-    tag: str = await connection.execute(
-        "UPDATE deliveries SET state = 'cancelled', claim = NULL, attempts = attempts - 1, losses = 0,"
-        " finished_at = now(), outcome = $3 WHERE id = $1 AND claim = $2",
-        claimed.id,
-        claimed.claim,
-        words,
-    )
-    return tag == "UPDATE 1"

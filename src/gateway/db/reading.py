@@ -89,8 +89,13 @@ def kept_report(row: Any, catalogue: Catalogue) -> KeptReport:
 
 async def find_report(connection: Any, report: UUID, catalogue: Catalogue) -> KeptReport | None:
     """A report by its id, whoever sent it."""
-    row = await connection.fetchrow(_HEAD + "WHERE id = $1", report)
-    return None if row is None else kept_report(row, catalogue)
+    return (await find_kept(connection, [report], catalogue)).get(report)
+
+
+async def find_kept(connection: Any, reports: Sequence[UUID], catalogue: Catalogue) -> dict[UUID, KeptReport]:
+    """Those of some reports that there are, by their ids."""
+    rows = await connection.fetch(_HEAD + "WHERE id = ANY ($1::uuid[])", reports)
+    return {row["id"]: kept_report(row, catalogue) for row in rows}
 
 
 async def find_head(connection: Any, report: UUID, catalogue: Catalogue) -> Head:
@@ -98,27 +103,45 @@ async def find_head(connection: Any, report: UUID, catalogue: Catalogue) -> Head
     return kept_report(await connection.fetchrow(_HEAD + "WHERE id = $1", report), catalogue).head
 
 
+_EACH = """
+ FROM unnest($1::smallint[], $2::int[], $3::uuid[]) AS given(year, agency, report)
+CROSS JOIN LATERAL (SELECT * FROM {} WHERE year = given.year AND agency_id = given.agency AND report_id = given.report
+                     {}) AS kept
+"""
+_ROWS = "SELECT report, codes, figures, texts" + _EACH.format("report_rows", "ORDER BY number LIMIT $4")
+_PAYLOADS = "SELECT report, media_type, body" + _EACH.format("payloads", "LIMIT 1")
+
+
 async def find_rows(connection: Any, kept: KeptReport) -> list[KeptRow]:
     """An accepted report's rows, as they were sent."""
-    rows = await connection.fetch(
-        "SELECT codes, figures, texts FROM report_rows"
-        " WHERE year = $1 AND agency_id = $2 AND report_id = $3 ORDER BY number",
-        kept.year,
-        kept.agency_id,
-        kept.head.id,
-    )
-    return [KeptRow(row["codes"], row["figures"], row["texts"]) for row in rows]
+    return (await find_all_rows(connection, [kept]))[kept.head.id]
+
+
+async def find_all_rows(
+    connection: Any, kept: Sequence[KeptReport], at_most: int | None = None
+) -> dict[UUID, list[KeptRow]]:
+    """The rows of accepted reports, as they were sent, by the ids of the reports; without those that have too many."""
+    found: dict[UUID, list[KeptRow]] = {each.head.id: [] for each in kept}
+    limit = None if at_most is None else at_most + 1
+    for report, codes, figures, texts in await connection.fetch(_ROWS, *_places(kept), limit):
+        found[report].append(KeptRow(codes, figures, texts))
+    return found if at_most is None else {report: rows for report, rows in found.items() if len(rows) <= at_most}
 
 
 async def find_payload(connection: Any, kept: KeptReport) -> tuple[str, bytes] | None:
     """The media type and the compressed bytes of a report."""
-    row = await connection.fetchrow(
-        "SELECT media_type, body FROM payloads WHERE year = $1 AND agency_id = $2 AND report_id = $3",
-        kept.year,
-        kept.agency_id,
-        kept.head.id,
-    )
-    return None if row is None else (row["media_type"], row["body"])
+    return (await find_payloads(connection, [kept])).get(kept.head.id)
+
+
+async def find_payloads(connection: Any, kept: Sequence[KeptReport]) -> dict[UUID, tuple[str, bytes]]:
+    """The media types and the compressed bytes of reports, by their ids."""
+    rows = await connection.fetch(_PAYLOADS, *_places(kept))
+    return {report: (media_type, body) for report, media_type, body in rows}
+
+
+def _places(kept: Sequence[KeptReport]) -> tuple[list[int], list[int], list[UUID]]:
+    """The keys of what hangs on reports: years, agencies and ids."""
+    return [each.year for each in kept], [each.agency_id for each in kept], [each.head.id for each in kept]
 
 
 async def find_revisions(connection: Any, kept: KeptReport, catalogue: Catalogue) -> list[KeptReport]:

@@ -1,6 +1,7 @@
 """Reports that came by way of another gateway: their first receipts, and the issuers whose receipts are trusted."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -48,10 +49,17 @@ class KeptRelay:
 
 async def find_relay(connection: Any, report: UUID) -> KeptRelay | None:
     """How a report came; None where it was pushed here."""
-    row = await connection.fetchrow(
-        "SELECT issuer, received_at, revision, receipt, client_id FROM relays WHERE report_id = $1", report
+    return (await find_relays(connection, [report])).get(report)
+
+
+async def find_relays(connection: Any, reports: Sequence[UUID]) -> dict[UUID, KeptRelay]:
+    """How those of some reports came that were not pushed here, by their ids."""
+    rows = await connection.fetch(
+        "SELECT report_id, issuer, received_at, revision, receipt, client_id FROM relays"
+        " WHERE report_id = ANY ($1::uuid[])",
+        reports,
     )
-    return None if row is None else KeptRelay(**row)
+    return {report: KeptRelay(*rest) for report, *rest in rows}
 
 
 async def find_issuer_keys(connection: Any, client: UUID, issuer: str) -> dict[str, Any] | None:

@@ -3,21 +3,31 @@
 Claiming and recording are short transactions; nothing is open while a worker sends in between.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.db.claims import Claimed, NewAttempt
-from gateway.db.reading import KeptReport, find_events, find_payload, find_report
-from gateway.db.relays import find_relay
+from gateway.db.claims import Claimed
+from gateway.db.reading import (
+    KeptEvent,
+    KeptReport,
+    KeptRow,
+    find_all_rows,
+    find_events,
+    find_kept,
+    find_payloads,
+)
+from gateway.db.recording import NewAttempt
+from gateway.db.relays import KeptRelay, find_relays
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import DeliveryState, Event, Outcome, Provenance, RetrySchedule, state_after
 from gateway.domain.exact import encode
 from gateway.domain.report import Status
 from gateway.flow.remind import reminder_of
-from gateway.flow.show import decompress, report_shown
+from gateway.flow.show import decompress, head_shown, rows_shown
 
 MEDIA_TYPE = "application/json"
 RELAYS = frozenset({"gateway"})
@@ -34,6 +44,17 @@ class Message:
     provenance: Provenance | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is kept of the reports of some deliveries, by their ids, as far as their messages are made of it."""
+
+    reports: Mapping[UUID, KeptReport]
+    rows: Mapping[UUID, Sequence[KeptRow]]
+    payloads: Mapping[UUID, tuple[str, bytes]]
+    relays: Mapping[UUID, KeptRelay]
+    events: Mapping[UUID, Sequence[KeptEvent]]
+
+
 async def message_of(connection: Any, claimed: Claimed, catalogue: Catalogue) -> Message:
     """What to send: the same for every attempt, since receivers know repeats by it.
 
@@ -44,47 +65,70 @@ async def message_of(connection: Any, claimed: Claimed, catalogue: Catalogue) ->
         today = civil_date(claimed.claimed_at)
         body = await reminder_of(connection, claimed.owed, claimed.event, catalogue, today)
         return Message(body, claimed.owed.made_at)
+    return message_from(claimed, await read_sources(connection, [claimed], catalogue), catalogue)
+
+
+async def read_sources(
+    connection: Any, claims: Sequence[Claimed], catalogue: Catalogue, most_rows: int | None = None
+) -> Sources:
+    """Read what the messages of deliveries are made of, in the same few statements however many they are.
+
+    Rows are left out of reports that have more than ``most_rows``. Raises ``LookupError`` for a report of a form or an
+    agency that the catalogue does not have.
+    """
+    accepted = {
+        (each.report, each.target.kind in RELAYS) for each in claims if each.event == Event.accepted and each.report
+    }
+    ended = [each.report for each in claims if each.report is not None and each.event != Event.accepted]
+    reports = await find_kept(connection, [*{report for report, _ in accepted}], catalogue) if accepted else {}
+    shown = [each for each in reports.values() if (each.head.id, False) in accepted]
+    relayed = [each for each in reports.values() if (each.head.id, True) in accepted]
+    return Sources(
+        reports,
+        await find_all_rows(connection, shown, most_rows) if shown else {},
+        await find_payloads(connection, relayed) if relayed else {},
+        await find_relays(connection, [each.head.id for each in relayed]) if relayed else {},
+        await find_events(connection, ended) if ended else {},
+    )
+
+
+def message_from(claimed: Claimed, sources: Sources, catalogue: Catalogue) -> Message:
+    """What to send, of sources that were read for it. Raises ``LookupError`` where they do not have it."""
     if claimed.report is None:
         raise LookupError("the delivery is of no report")
     is_relayed = claimed.target.kind in RELAYS
     if claimed.event == Event.accepted:
-        found = await _kept(connection, claimed.report, catalogue)
-        return await (_original if is_relayed else _accepted)(connection, found, catalogue)
-    if is_relayed:
-        body = encode({"reason": claimed.reason})
-        return Message(body, await _ended_at(connection, claimed.report, claimed.event))
-    body = encode({"event": claimed.event, "report": claimed.report, "reason": claimed.reason})
-    return Message(body, await _ended_at(connection, claimed.report, claimed.event))
+        kept = sources.reports.get(claimed.report)
+        if kept is None:
+            raise LookupError(f"report {claimed.report} is not in storage")
+        return _original(kept, sources) if is_relayed else _accepted(kept, sources, catalogue)
+    told = {"event": claimed.event, "report": claimed.report, "reason": claimed.reason}
+    return Message(encode({"reason": claimed.reason} if is_relayed else told), _ended_at(claimed, sources))
 
 
-async def _kept(connection: Any, report: UUID, catalogue: Catalogue) -> KeptReport:
-    kept = await find_report(connection, report, catalogue)
-    if kept is None:
-        raise LookupError(f"report {report} is not in storage")
-    return kept
-
-
-async def _original(connection: Any, kept: KeptReport, _: Catalogue) -> Message:
+def _original(kept: KeptReport, sources: Sources) -> Message:
     """The bytes that were pushed, with the receipt of whoever took them first."""
-    payload = await find_payload(connection, kept)
-    if payload is None or kept.head.receipt is None:
-        raise LookupError(f"the bytes of report {kept.head.id} are not in storage")
-    relay = await find_relay(connection, kept.head.id)
-    first = (kept.head.received_at, kept.head.receipt) if relay is None else (relay.received_at, relay.receipt)
-    return Message(decompress(payload[1]), kept.head.received_at, payload[0], Provenance(*first))
+    head = kept.head
+    payload, relay = sources.payloads.get(head.id), sources.relays.get(head.id)
+    if payload is None or head.receipt is None:
+        raise LookupError(f"the bytes of report {head.id} are not in storage")
+    first = (head.received_at, head.receipt) if relay is None else (relay.received_at, relay.receipt)
+    return Message(decompress(payload[1]), head.received_at, payload[0], Provenance(*first))
 
 
-async def _accepted(connection: Any, kept: KeptReport, catalogue: Catalogue) -> Message:
-    shown = await report_shown(connection, kept, catalogue, "vi")
-    return Message(encode(shown | {"status": Status.accepted, "ended": None}), kept.head.received_at)
+def _accepted(kept: KeptReport, sources: Sources, catalogue: Catalogue) -> Message:
+    """The report as it was shown when it was accepted."""
+    rows = rows_shown(kept, sources.rows[kept.head.id], catalogue)
+    shown = head_shown(kept, "vi") | {"status": Status.accepted, "ended": None, "rows": rows}
+    return Message(encode(shown), kept.head.received_at)
 
 
-async def _ended_at(connection: Any, report: UUID, event: str) -> datetime:
+def _ended_at(claimed: Claimed, sources: Sources) -> datetime:
     """When a report was returned or withdrawn."""
-    events = (await find_events(connection, [report]))[report]
-    at: list[datetime] = [each.at for each in events if each.event == event]
+    events = sources.events.get(claimed.report, ()) if claimed.report is not None else ()
+    at: list[datetime] = [each.at for each in events if each.event == claimed.event]
     if not at:
-        raise LookupError(f"report {report} was not {event}")
+        raise LookupError(f"report {claimed.report} was not {claimed.event}")
     return at[-1]
 
 

@@ -36,16 +36,27 @@ def decompress(body: bytes) -> bytes:
 async def report_shown(
     connection: Any, kept: KeptReport, catalogue: Catalogue, language: Language
 ) -> dict[str, object]:
-    """What ``GET /v1/reports/{id}`` answers, and what upstreams are sent."""
-    head = kept.head
-    events = (await find_events(connection, [head.id]))[head.id]
-    return head.shown(language) | {
+    """What ``GET /v1/reports/{id}`` answers."""
+    events = (await find_events(connection, [kept.head.id]))[kept.head.id]
+    return head_shown(kept, language) | {"ended": ended(events), "rows": await _rows(connection, kept, catalogue)}
+
+
+def head_shown(kept: KeptReport, language: Language) -> dict[str, object]:
+    """A report without what became of it and without its rows."""
+    return kept.head.shown(language) | {
         "nil": kept.nil,
         "reason": kept.reason,
         "explanations": kept.explanations,
-        "ended": ended(events),
-        "rows": await _rows(connection, kept, catalogue),
     }
+
+
+def rows_shown(kept: KeptReport, rows: Sequence[KeptRow], catalogue: Catalogue) -> list[object]:
+    """The rows of an accepted report. Raises ``LookupError`` for one of a form that the catalogue does not have."""
+    head = kept.head
+    form = catalogue.form_version(head.form, head.form_version)
+    if form is None:
+        raise LookupError(f"form {head.form} version {head.form_version} is not in the catalogue")
+    return [row_shown(form, row) for row in rows]
 
 
 def ended(events: list[KeptEvent]) -> dict[str, object] | None:
@@ -55,12 +66,8 @@ def ended(events: list[KeptEvent]) -> dict[str, object] | None:
 
 
 async def _rows(connection: Any, kept: KeptReport, catalogue: Catalogue) -> list[object]:
-    head = kept.head
-    if head.status is not Status.rejected:
-        form = catalogue.form_version(head.form, head.form_version)
-        if form is None:
-            raise LookupError(f"form {head.form} version {head.form_version} is not in the catalogue")
-        return [row_shown(form, row) for row in await find_rows(connection, kept)]
+    if kept.head.status is not Status.rejected:
+        return rows_shown(kept, await find_rows(connection, kept), catalogue)
     payload = await find_payload(connection, kept)
     if payload is None:
         return []

@@ -4,18 +4,15 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from gateway.connectors.connector import Dispatch, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind
 from gateway.db.claims import Claimed
-from gateway.db.engine import driver, tell_failure
+from gateway.db.engine import tell_failure
 from gateway.domain.delivery import Event, Outcome, OutcomeClass
-from gateway.flow.forward import Message, message_of
-from gateway.flow.load import Catalogues
+from gateway.flow.forward import Message
 from gateway.flow.remind import NothingToSend
-from gateway.sending.insist import insist
 from gateway.sending.lease import Lease
+from gateway.sending.messages import Messages
 from gateway.upstreams import Upstreams
 
 _GRACE = 1.0
@@ -34,11 +31,9 @@ class Attempted:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Makes attempts of so many seconds, under leases of so many. ``connections`` bounds what it uses of the pool."""
+    """Makes attempts of so many seconds, under leases of so many."""
 
-    engine: AsyncEngine
-    connections: asyncio.Semaphore
-    catalogues: Catalogues
+    messages: Messages
     upstreams: Upstreams
     attempt_seconds: float
     lease_seconds: float
@@ -54,14 +49,14 @@ class Sender:
         claimed, loop = lease.claimed, asyncio.get_running_loop()
         is_sent = False
         try:
-            message = await insist(lambda: self._message(claimed), until=lambda: self._last_start(lease))
+            message = await self.messages.of(lease, until=lambda: self._last_start(lease))
             lease.occurred_at = message.occurred_at
             async with self.upstreams.use(claimed.target) as connector:
                 now = loop.time()
                 if now > self._last_start(lease):
                     return Outcome(OutcomeClass.unreachable, "not sent: too little of the lease was left"), False
                 is_sent = True
-                async with asyncio.timeout(self.attempt_seconds + _GRACE), lease.bounding():
+                async with lease.bounding(now + self.attempt_seconds + _GRACE):
                     return await connector.send(_dispatch(claimed, message, lease.database_time(now))), True
         except (InvalidConnectorSettings, UnknownConnectorKind) as error:
             return Outcome(OutcomeClass.unreachable, f"not sent: {error}"), False
@@ -78,19 +73,6 @@ class Sender:
     def _last_start(self, lease: Lease) -> float:
         """Sending must not start after this: as much of the lease has to be left as it takes to renew it."""
         return lease.ends - self.lease_seconds / 4
-
-    async def _message(self, claimed: Claimed) -> Message:
-        async with self.connections:
-            held = self.catalogues.held
-            if held is not None and claimed.owed is None:  # what is owed changes with the catalogue, a report does not
-                try:
-                    async with driver(self.engine) as connection:
-                        return await message_of(connection, claimed, held)
-                except LookupError:  # a form or an agency newer than the catalogue held
-                    pass
-            catalogue = await self.catalogues.newest()
-            async with driver(self.engine) as connection:
-                return await message_of(connection, claimed, catalogue)
 
 
 def _dispatch(claimed: Claimed, message: Message, attempted_at: datetime) -> Dispatch:

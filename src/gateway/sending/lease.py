@@ -1,6 +1,7 @@
 """Leases of what a worker is sending: how long each surely holds, and renewing them while the worker lives."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -12,39 +13,49 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.claims import Claimed, Slots, renew_claims
 from gateway.db.engine import driver, tell_failure
+from gateway.domain.catalogue import Catalogue
+from gateway.flow.forward import Sources
+
+ReadAhead = asyncio.Task[tuple[Sources, Catalogue] | None]
+"""What was read for the messages of several deliveries, and the catalogue it goes by; None where that failed."""
 
 
 @dataclass(slots=True)
 class Lease:
     """A claim by the loop's clock: when it was known, and until when it surely holds.
 
-    ``sending`` ends the attempt that is under way when the lease does. ``occurred_at``, once it is known, is when
-    that happened which the upstream is told.
+    ``ahead`` is what its message is made of, until it is made. ``sending`` ends the attempt that is under way when the
+    lease does, or ``at_most`` then. ``occurred_at``, once it is known, is when that happened which the upstream is
+    told. What ``is_sent`` only has to be recorded.
     """
 
     claimed: Claimed
     known: float
     ends: float
+    ahead: ReadAhead | None = None
+    is_sent: bool = False
     sending: asyncio.Timeout | None = None
+    at_most: float = math.inf
     occurred_at: datetime | None = None
 
     def renew(self, ends: float) -> None:
         """The lease holds until then; an end that has passed is at once."""
         self.ends = ends
         if self.sending is not None and not self.sending.expired():
-            self.sending.reschedule(ends)
+            self.sending.reschedule(min(ends, self.at_most))
 
     def database_time(self, loop_time: float) -> datetime:
         """What the database's clock had reached at a moment of the loop's: never ahead of it."""
         return self.claimed.claimed_at + timedelta(seconds=loop_time - self.known)
 
     @asynccontextmanager
-    async def bounding(self) -> AsyncIterator[None]:
-        """End what runs in the block when the lease ends, whenever that comes to be.
+    async def bounding(self, at_most: float) -> AsyncIterator[None]:
+        """End what runs in the block when the lease ends, whenever that comes to be, or at a moment before.
 
         An attempt that outlived its lease could reach the upstream after a later report of the same key.
         """
-        async with asyncio.timeout_at(self.ends) as self.sending:
+        self.at_most = at_most
+        async with asyncio.timeout_at(min(self.ends, at_most)) as self.sending:
             try:
                 yield
             finally:
@@ -58,9 +69,9 @@ class Leases:
         self._engine, self._seconds = engine, seconds
         self._held: dict[UUID, Lease] = {}
 
-    def take(self, claimed: Iterable[Claimed], known: float, ends: float) -> list[Lease]:
+    def take(self, claimed: Iterable[Claimed], known: float, ends: float, ahead: ReadAhead) -> list[Lease]:
         """Hold what was claimed."""
-        leases = [Lease(each, known, ends) for each in claimed]
+        leases = [Lease(each, known, ends, ahead) for each in claimed]
         self._held |= {lease.claimed.id: lease for lease in leases}
         return leases
 
@@ -69,10 +80,15 @@ class Leases:
         if self._held.get(lease.claimed.id) is lease:
             del self._held[lease.claimed.id]
 
-    def slots(self, free: int) -> Slots:
-        """What there is room for beside what is held."""
-        held = [each.claimed for each in self._held.values()]
-        return Slots(free, Counter(each.target.number for each in held), any(each.is_suspect for each in held))
+    def slots(self, places: int) -> Slots:
+        """What there is room for in so many places. What only has to be recorded leaves its place to another.
+
+        Not for ever, though: no more is held than twice what there are places for.
+        """
+        sending = [each.claimed for each in self._held.values() if not each.is_sent]
+        has_suspect = any(each.claimed.is_suspect for each in self._held.values())
+        free = min(places - len(sending), 2 * places - len(self._held))
+        return Slots(free, Counter(each.target.number for each in sending), has_suspect)
 
     async def renew(self) -> None:
         """Renew what is held, several times within each lease, until cancelled."""

@@ -3,19 +3,20 @@
 import asyncio
 import random
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.breakers import note_attempt
-from gateway.db.claims import Target, cancel_claimed, record_attempt
+from gateway.db.claims import Target
 from gateway.db.engine import driver, tell_failure
+from gateway.db.recording import cancel_claimed
 from gateway.domain.breaker import Breaker, BreakerPolicy, Ended
 from gateway.domain.delivery import RetrySchedule
 from gateway.flow.forward import conclude
 from gateway.flow.tally import Tally
 from gateway.sending.attempt import Attempted
+from gateway.sending.endings import Endings
 from gateway.sending.insist import insist
 from gateway.sending.lease import Lease
 
@@ -32,6 +33,7 @@ class Recorder:
     schedule: RetrySchedule
     breaker: BreakerPolicy
     tally: Tally
+    endings: Endings
     lease_seconds: float
 
     async def record(self, lease: Lease, attempted: Attempted) -> None:
@@ -41,24 +43,21 @@ class Recorder:
         attempt = conclude(claimed, outcome, started_at, ended_at, self.schedule, _random.uniform(-1, 1))
         ended = Ended(outcome.kind, started_at, ended_at, outcome.retry_after)
 
-        async def record() -> bool:
-            async with self.connections, driver(self.engine) as connection:
-                recorded = await record_attempt(connection, claimed, attempt)
-                if attempted.is_sent and recorded.is_ours and (recorded.is_troubled or ended.is_failure):
-                    await self._note(connection, claimed.target, ended)
-                return recorded.is_ours
-
         # What nobody took over when the lease ended can still be recorded.
-        is_ours = await insist(record, until=lambda: lease.ends + self.lease_seconds)
-        if is_ours:
+        recorded = await insist(
+            lambda: self.endings.store(claimed, attempt), until=lambda: lease.ends + self.lease_seconds
+        )
+        if recorded.is_ours:
             self.tally.count_attempt(claimed.target.number, ended, lease.occurred_at)
+            if attempted.is_sent and (recorded.is_troubled or ended.is_failure):
+                await self._note(claimed.target, ended)
         log.info(
             "delivery attempted",
             delivery=str(claimed.id),
             connector=claimed.target.name,
             attempt=claimed.number,
             outcome=outcome.kind.value,
-            state=attempt.state if is_ours else "lost to another worker",
+            state=attempt.state if recorded.is_ours else "lost to another worker",
         )
 
     async def cancel(self, lease: Lease, words: str) -> None:
@@ -72,10 +71,15 @@ class Recorder:
         if await insist(cancel, until=lambda: lease.ends):
             log.info("delivery cancelled", delivery=str(claimed.id), connector=claimed.target.name, reason=words)
 
-    async def _note(self, connection: Any, target: Target, ended: Ended) -> None:
+    async def settle(self, seconds: float) -> None:
+        """Wait until all that ended is recorded, but no longer than so many seconds."""
+        await self.endings.settle(seconds)
+
+    async def _note(self, target: Target, ended: Ended) -> None:
         """Let an attempt count for its connector's breaker; one that cannot be noted is not missed."""
         try:
-            before, now = await note_attempt(connection, target.number, ended, self.breaker)
+            async with self.connections, driver(self.engine) as connection:
+                before, now = await note_attempt(connection, target.number, ended, self.breaker)
         except Exception as error:
             return tell_failure(error, "an attempt was not noted", connector=target.name)
         if now.openings > before.openings:
