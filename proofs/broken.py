@@ -15,15 +15,16 @@ from gateway import worker
 from gateway.connectors import outcome, post, transport
 from gateway.connectors.connector import Dispatch
 from gateway.connectors.transport import NoReply, Reply
-from gateway.db import changes, claims, engine, intake
-from gateway.db.claims import NewAttempt
+from gateway.db import changes, claims, engine, intake, recording
 from gateway.db.engine import driver
+from gateway.db.recording import NewAttempt
 from gateway.domain.delivery import Outcome, OutcomeClass
-from gateway.flow import forward, receive, store
+from gateway.flow import receive, store
 from gateway.flow.forward import Message
 from gateway.flow.receive import Intake
 from gateway.sending import attempt as sending
 from gateway.sending import insist
+from gateway.sending.messages import Messages
 
 CONTROLS: dict[str, Callable[[], None]] = {}
 """By name, what breaks a promise; its docstring says how."""
@@ -149,9 +150,9 @@ def delivered_before_sent() -> None:
 
     async def attempt(self: Any, lease: Any) -> Any:
         now = lease.database_time(asyncio.get_running_loop().time())
-        async with driver(self.engine) as connection:
+        async with driver(self.messages.engine) as connection:
             taken = NewAttempt(now, now, "delivered", 200, "taken", None, "delivered", None)
-            await claims.record_attempt(connection, lease.claimed, taken)
+            await recording.record_attempts(connection, [(lease.claimed, taken)])
         await asyncio.sleep(_LATER)
         return await original(self, lease)
 
@@ -161,8 +162,8 @@ def delivered_before_sent() -> None:
 @control
 def forgets_the_fence() -> None:
     """A worker records how its attempt ended whether or not the delivery is still its own."""
-    reword(claims, "_RECORD", "WHERE id = $1 AND claim = $2 RETURNING", "WHERE id = $1 AND $2::uuid <> $1 RETURNING")
-    reword(claims, "_RECORD", "FROM ended\n)", "FROM ended ON CONFLICT DO NOTHING\n)")
+    reword(recording, "_RECORD", "AND d.claim = given.claim", "AND given.claim <> d.id")
+    reword(recording, "_RECORD", "FROM ended\n)", "FROM ended ON CONFLICT DO NOTHING\n)")
 
 
 @control
@@ -190,13 +191,13 @@ def renames_repeats() -> None:
 @control
 def rewrites_repeats() -> None:
     """Every attempt has other bytes."""
-    original = forward.message_of
+    original = Messages.of
 
-    async def message_of(*given: Any) -> Message:
-        message = await original(*given)
+    async def of(*given: Any, **named: Any) -> Message:
+        message = await original(*given, **named)
         return Message(message.body[:-1] + f', "attempt": "{uuid4()}"}}'.encode(), message.occurred_at)
 
-    patch(sending, "message_of", message_of)
+    patch(Messages, "of", of)
 
 
 @control
