@@ -31,7 +31,7 @@ from gateway.keys import Keys, load_keys
 from gateway.sending.attempt import Sender
 from gateway.sending.endings import Endings
 from gateway.sending.insist import LONGEST_WAIT, pause_after, wait
-from gateway.sending.lease import Lease, Leases
+from gateway.sending.lease import STALLED_SECONDS, Lease, Leases
 from gateway.sending.messages import Messages
 from gateway.sending.record import Recorder
 from gateway.settings import Settings
@@ -117,9 +117,11 @@ class Worker:
                     tell_failure(error, "deliveries could not be claimed")
                     await wait(self._woken, pause_after(failures))
                     continue
-                if not has_more:
-                    await wait(self._woken, self._settings.worker_poll_seconds)
-                if self._slots().free < self._settings.worker_concurrency * _FEW:
+                free = self._slots().free
+                if not has_more:  # a place is taken for no longer than it takes to stall
+                    poll = self._settings.worker_poll_seconds
+                    await wait(self._woken, poll if free > 0 else min(poll, STALLED_SECONDS))
+                if free < self._settings.worker_concurrency * _FEW:
                     await asyncio.sleep(_GATHER_SECONDS)
             await self._drain(reminding)
         finally:

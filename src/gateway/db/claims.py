@@ -67,12 +67,14 @@ class Claimed:
 class Slots:
     """What a worker has room for: so many deliveries, and what it is sending already to each connector.
 
-    ``has_suspect``: whether one of them is a delivery whose workers keep going away.
+    ``has_suspect``: whether one of them is a delivery whose workers keep going away. ``places``: how many it has in
+    all; as many as are free and taken unless it says so.
     """
 
     free: int
     sending: Mapping[int, int] = field(default_factory=dict)
     has_suspect: bool = False
+    places: int = 0
 
 
 # Claims of one connector take turns. A snapshot is taken before a statement waits for locks, so a single
@@ -207,7 +209,7 @@ async def claim_due(
                     lease,
                     _LOST,
                 )
-            most = await _most(connection, slots) if is_shared and seen else None
+            most = await _most(connection, slots) if is_shared and seen else slots.free
             chosen = _choose([row for row in seen if _loses(row) < most_losses], slots, most)
             rows = await _take(connection, chosen, lease, claim) if chosen else []
         if rows or not (is_changed or poison):
@@ -221,14 +223,14 @@ def _loses(row: Any) -> int:
     return losses + 1 if row["state"] == "sending" else losses
 
 
-async def _most(connection: Any, slots: Slots) -> int | None:
-    """The most that a worker sends to one connector at once; None where there is no other."""
+async def _most(connection: Any, slots: Slots) -> int:
+    """The most that a worker sends to one connector at once: half of its places, or all where there is no other."""
     count = await connection.fetchval("SELECT count(*) FROM connectors WHERE removed_at IS NULL AND paused_at IS NULL")
-    places = slots.free + sum(slots.sending.values())
-    return max(1, places // 2) if count > 1 else None
+    places = slots.places or slots.free + sum(slots.sending.values())
+    return max(1, places // 2) if count > 1 else places
 
 
-def _choose(seen: Sequence[Any], slots: Slots, most: int | None) -> list[Any]:
+def _choose(seen: Sequence[Any], slots: Slots, most: int) -> list[Any]:
     """Which of the deliveries seen are claimed: those of connectors with little in flight first, oldest first.
 
     What a worker was sending that went away goes before all that waits, however long a backlog is.
@@ -240,7 +242,7 @@ def _choose(seen: Sequence[Any], slots: Slots, most: int | None) -> list[Any]:
         is_suspect = _loses(row) >= _SUSPICIOUS
         if row["is_behind"] or taken[connector] >= row["places"] or (is_suspect and not may_suspect):
             continue
-        if most is not None and slots.sending.get(connector, 0) + taken[connector] >= most:
+        if slots.sending.get(connector, 0) + taken[connector] >= most:
             continue
         found.append((row["flying"] + taken[connector], row))
         taken[connector] += 1

@@ -20,6 +20,12 @@ ReadAhead = asyncio.Task[tuple[Sources, Catalogue] | None]
 """What was read for the messages of several deliveries, and the catalogue it goes by; None where that failed."""
 
 
+STALLED_SECONDS = 0.25
+"""What has been under way for so long leaves its place to others: a silent upstream shall not keep them waiting."""
+_MOST_HELD = 4
+"""How many times its places a worker holds at most."""
+
+
 @dataclass(slots=True)
 class Lease:
     """A claim by the loop's clock: when it was known, and until when it surely holds.
@@ -81,14 +87,20 @@ class Leases:
             del self._held[lease.claimed.id]
 
     def slots(self, places: int) -> Slots:
-        """What there is room for in so many places. What only has to be recorded leaves its place to another.
+        """What there is room for in so many places: what only has to be recorded leaves its place to another.
 
-        Not for ever, though: no more is held than twice what there are places for.
+        So does what has waited for its upstream for a while. It costs little more than memory, of which there is a
+        bound too; and no connector has more under way for it, since those are counted by connector as before.
         """
-        sending = [each.claimed for each in self._held.values() if not each.is_sent]
-        has_suspect = any(each.claimed.is_suspect for each in self._held.values())
-        free = min(places - len(sending), 2 * places - len(self._held))
-        return Slots(free, Counter(each.target.number for each in sending), has_suspect)
+        now = asyncio.get_running_loop().time()
+        sending = [each for each in self._held.values() if not each.is_sent]
+        active = sum(now - each.known < STALLED_SECONDS for each in sending)
+        return Slots(
+            min(places - active, _MOST_HELD * places - len(self._held)),
+            Counter(each.claimed.target.number for each in sending),
+            any(each.claimed.is_suspect for each in self._held.values()),
+            places,
+        )
 
     async def renew(self) -> None:
         """Renew what is held, several times within each lease, until cancelled."""
