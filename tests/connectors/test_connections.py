@@ -1,0 +1,130 @@
+"""Connections that are kept: used again when the exchange came to its end, and never otherwise."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from answering import Upstream, answering, upstream
+from gateway.connectors import connections
+from gateway.connectors.network import CheckedNetwork
+from gateway.connectors.transport import NoReply, Reply, Request, exchange, open_client
+
+OK = answering("200 OK", body=b"taken")
+
+
+@asynccontextmanager
+async def client_of(system: Upstream) -> AsyncIterator[connections.Connections]:
+    client = open_client(system.url, allow_private_addresses=True)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+async def ask(client: connections.Connections, system: Upstream, seconds: float = 5.0) -> Reply | NoReply:
+    return await exchange(client, Request(system.url, {}, b"{}"), deadline_seconds=seconds, max_reply_bytes=1000)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The ports to which connections were opened."""
+    opened: list[int] = []
+    honest = CheckedNetwork.connect_tcp
+
+    async def connect_tcp(self: CheckedNetwork, host: str, port: int, *given: Any) -> object:
+        opened.append(port)
+        return await honest(self, host, port, *given)
+
+    monkeypatch.setattr(CheckedNetwork, "connect_tcp", connect_tcp)
+    return opened
+
+
+async def test_exchanges_one_after_another_share_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = counted(monkeypatch)
+    async with upstream(OK) as system, client_of(system) as client:
+        for _ in range(5):
+            assert isinstance(await ask(client, system), Reply)
+    assert len(opened) == 1
+
+
+async def test_exchanges_at_once_each_have_their_own_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = counted(monkeypatch)
+    async with upstream(OK) as system, client_of(system) as client:
+        found = await asyncio.gather(*(ask(client, system) for _ in range(5)))
+        assert all(isinstance(each, Reply) for each in found)
+        await asyncio.gather(*(ask(client, system) for _ in range(5)))
+    assert len(opened) == 5
+
+
+async def test_a_connection_that_the_upstream_closed_meanwhile_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = counted(monkeypatch)
+
+    async def once(writer: asyncio.StreamWriter) -> None:
+        await OK(writer)
+        await writer.drain()
+        writer.close()
+
+    async with upstream(once) as system, client_of(system) as client:
+        for _ in range(3):
+            assert isinstance(await ask(client, system), Reply)
+            await asyncio.sleep(0.05)  # for the end of the connection to arrive
+    assert len(opened) == 3
+
+
+async def test_a_late_answer_is_never_taken_for_that_of_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, numbers = counted(monkeypatch), iter(range(10))
+
+    async def late_at_first(writer: asyncio.StreamWriter) -> None:
+        number = next(numbers)
+        await asyncio.sleep(0.4 if number == 0 else 0)
+        await answering("200 OK", body=str(number).encode())(writer)
+
+    async with upstream(late_at_first) as system, client_of(system) as client:
+        assert isinstance(await ask(client, system, seconds=0.1), NoReply)
+        await asyncio.sleep(0.5)
+        second = await ask(client, system)
+    assert isinstance(second, Reply)
+    assert second.body == b"1"
+    assert len(opened) == 2
+
+
+async def test_an_answer_longer_than_its_length_makes_the_connection_one_of_the_past(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What came too much would otherwise be the beginning of the next answer."""
+    opened = counted(monkeypatch)
+
+    async def two_answers(writer: asyncio.StreamWriter) -> None:
+        await answering("200 OK", body=b"first")(writer)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        await answering("500 Internal Server Error", body=b"smuggled")(writer)
+
+    async with upstream(two_answers) as system, client_of(system) as client:
+        for _ in range(2):
+            found = await ask(client, system)
+            assert isinstance(found, Reply)
+            assert found.body == b"first"
+            await asyncio.sleep(0.1)
+    assert len(opened) == 2
+
+
+async def test_what_has_been_idle_for_too_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = counted(monkeypatch)
+    monkeypatch.setattr(connections, "_IDLE_SECONDS", 0.0)
+    async with upstream(OK) as system, client_of(system) as client:
+        for _ in range(2):
+            assert isinstance(await ask(client, system), Reply)
+            await asyncio.sleep(0.01)
+    assert len(opened) == 2
+
+
+async def test_a_client_that_is_closed_keeps_nothing_open() -> None:
+    async with upstream(OK) as system:
+        async with client_of(system) as client:
+            assert isinstance(await ask(client, system), Reply)
+        assert not any(client._idle.values())
