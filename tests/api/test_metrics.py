@@ -35,7 +35,7 @@ from gateway.domain.delivery import DEFAULT_SCHEDULE, OutcomeClass
 from gateway_under_test import connected, in_process, push, until_waiting, waiting
 
 NO_SOCKET = "postgresql+asyncpg://gateway@/gateway?host=/nonexistent"
-TOUCHY = BreakerPolicy(3, timedelta(), timedelta(seconds=60), timedelta(seconds=60))
+TOUCHY = BreakerPolicy(3, timedelta(seconds=60), timedelta(seconds=60))
 
 
 class Scraped:

@@ -828,7 +828,7 @@ async def test_suspects_are_sent_one_at_a_time_so_that_the_innocent_are_cleared(
 
 # The breaker.
 
-TOUCHY = BreakerPolicy(3, timedelta(), timedelta(seconds=60), timedelta(seconds=60))
+TOUCHY = BreakerPolicy(3, timedelta(seconds=60), timedelta(seconds=60))
 
 
 async def test_an_upstream_that_fails_again_and_again_is_left_alone_by_every_worker(gateway: Gateway) -> None:

@@ -28,13 +28,12 @@ class BreakerState(StrEnum):
 class BreakerPolicy:
     """When a breaker opens, and for how long.
 
-    It takes `failures` in a row that span at least `lasting`: what fails together in one moment, as when an upstream
-    restarts, is one mishap. The pause doubles from `shortest` to `longest` while the tries after it fail.
+    It takes `failures` in a row. The pause doubles from `shortest` to `longest` while the tries after it fail: an
+    upstream that restarts is left alone for hardly longer than that takes, one that stays away is soon hardly tried.
     """
 
     failures: int = 10
-    lasting: timedelta = timedelta(seconds=3)
-    shortest: timedelta = timedelta(seconds=5)
+    shortest: timedelta = timedelta(milliseconds=250)
     longest: timedelta = timedelta(minutes=5)
 
     def pause(self, openings: int) -> timedelta:
@@ -103,9 +102,7 @@ def _after_failure(breaker: Breaker, ended: Ended, policy: BreakerPolicy) -> Bre
     if breaker.limit is not None and breaker.until is not None:
         # An attempt begun before the pause ended says nothing that is not known.
         return failed if ended.started_at < breaker.until else _opened(failed, ended, policy)
-    if failed.failures < policy.failures or ended.ended_at - since < policy.lasting:
-        return failed
-    return _opened(failed, ended, policy)
+    return failed if failed.failures < policy.failures else _opened(failed, ended, policy)
 
 
 def _opened(breaker: Breaker, ended: Ended, policy: BreakerPolicy) -> Breaker:

@@ -20,7 +20,7 @@ ReadAhead = asyncio.Task[tuple[Sources, Catalogue] | None]
 """What was read for the messages of several deliveries, and the catalogue it goes by; None where that failed."""
 
 
-STALLED_SECONDS = 0.25
+STALLED_SECONDS = 0.1
 """What has been under way for so long leaves its place to others: a silent upstream shall not keep them waiting."""
 _MOST_HELD = 4
 """How many times its places a worker holds at most."""
