@@ -18,7 +18,9 @@ import uvloop
 from benchmarks.batch import batches, memory
 from benchmarks.dead_upstream import dead_upstream
 from benchmarks.delivery import deliveries
+from benchmarks.exports import exports
 from benchmarks.held_snapshot import held_snapshot
+from benchmarks.history import history
 from benchmarks.ingest import looking_back, single_reports
 from benchmarks.national import national_aggregate
 from benchmarks.obligations import what_is_owed
@@ -41,6 +43,8 @@ class Part(StrEnum):
     batch = "batch"
     memory = "memory"
     national = "national"
+    exports = "exports"
+    history = "history"
     obligations = "obligations"
     delivery = "delivery"
     sending = "sending"
@@ -71,6 +75,14 @@ _COMPARISONS: dict[Part, tuple[str, Callable[[Bench, Keys, Size], Awaitable[list
     Part.national: (
         "The national aggregate, over the plainest SQL: lower is better",
         lambda bench, keys, size: national_aggregate(bench, 2 * size.rounds),
+    ),
+    Part.exports: (
+        "Exports of a million values, over a bare COPY of them",
+        lambda bench, keys, size: exports(bench, size.rounds),
+    ),
+    Part.history: (
+        "Aggregates with five years of history: lower is better",
+        lambda bench, keys, size: history(bench, 2 * size.rounds),
     ),
     Part.obligations: (
         "What is owed, over the plainest SQL it rests on: lower is better",

@@ -28,7 +28,7 @@ def documents() -> list[tuple[str, str, dict[str, Any]]]:
     found = [("benchmarks", "codelist", {"id": _CODELIST, "title": _title("Benchmark sectors"), "codes": codes})]
     for code in ("BENCH_11", "BENCH_11_PREVIOUS"):
         form: dict[str, Any] = copy.deepcopy(original)
-        form |= {"code": code, "valid_from": "2020-01-01", "frequencies": ["weekly"]}
+        form |= {"code": code, "valid_from": "2020-01-01", "frequencies": ["weekly", "quarterly"]}
         form["breakdowns"][0]["codelist"] = _CODELIST
         looking = ("within", "previous") if code == "BENCH_11" else ("within",)
         form["rules"] = [rule for rule in form["rules"] if not any(word in rule["check"] for word in looking)]
@@ -79,7 +79,8 @@ def _row(sector: str, chance: random.Random) -> Row:
 
 _chance = random.Random(2026)  # noqa: S311 - figures, not secrets
 _ROWS = [[_row(sector, _chance) for _ in range(_VARIANTS)] for sector in sectors()]
-FIGURES = 11
+INDICATORS = [name for name in json.loads(_ROWS[0][0].json) if name != "sector"]
+FIGURES = len(INDICATORS)
 
 
 def rows(count: int, variant: int) -> list[Row]:
