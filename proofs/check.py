@@ -152,7 +152,7 @@ def _ends_of(books: Books, report: KeptReport) -> Iterable[str]:
 def _delivery_fault(books: Books, connector: Connected, delivery: KeptDelivery) -> str | None:
     if delivery.state not in connector.ends:
         return f"it ended {delivery.state}" if delivery.state not in _OPEN else f"it is still {delivery.state}"
-    if delivery.state == "delivered" and not any(map(books.was_taken, books.by_delivery[delivery.id])):
+    if delivery.state == "delivered" and not any(map(books.was_taken, books.by_delivery.get(delivery.id, ()))):
         return "it is called delivered, and never arrived"
     return None
 
