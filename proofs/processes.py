@@ -39,6 +39,10 @@ class Process:
         """Its resident memory, in bytes."""
         return int(self._process.memory_info().rss)
 
+    def speaks_at(self, port: int) -> bool:
+        """Whether one end of a connection of this machine, by its port, is this process's."""
+        return any(each.laddr and each.laddr.port == port for each in self._process.net_connections("tcp"))
+
     def kill(self, delivery: str | None = None) -> None:
         """``kill -9``: nothing is finished, nothing is said. ``delivery`` is the one it was sending."""
         self.is_wanted = False

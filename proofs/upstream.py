@@ -27,6 +27,11 @@ class Exchange:
     _ledger: Ledger
     _is_answered: bool = False
 
+    @property
+    def sender_port(self) -> int:
+        """The port that the request came from."""
+        return int(self.writer.get_extra_info("peername")[1])
+
     async def answer(self, status: int, body: bytes = b"", *headers: str) -> None:
         """Give a proper answer."""
         head = "\r\n".join((f"HTTP/1.1 {status} OK", *headers, f"Content-Length: {len(body)}", "", ""))

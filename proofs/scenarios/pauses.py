@@ -2,9 +2,10 @@
 
 import asyncio
 
+from proofs.processes import Process
 from proofs.scenario import Scenario
 from proofs.stage import LEASE, Stage
-from proofs.upstream import Exchange, taking
+from proofs.upstream import Exchange, Upstream, taking
 
 
 async def pause_worker(stage: Stage) -> None:
@@ -37,16 +38,42 @@ async def pause_worker(stage: Stage) -> None:
         over.set()
 
 
+NAPS = (0.9, 1.4, 1.6)
+"""How long workers stand still, in leases: past one lease, what they were sending is for another to send."""
+
+
 async def pause_under_load(stage: Stage) -> None:
-    """Two workers take turns at standing still for about a lease, in whatever they are at."""
+    """One worker after another stands still for about a lease, struck while it waits for an upstream's answer."""
     await stage.begin()
     async with stage.load():
-        for _ in range(3):
+        for nap in NAPS:
             await stage.wait(0.3, 0.8)
-            sleeper = stage.chance.choice(stage.workers)
-            sleeper.pause()
-            await stage.wait(LEASE * 0.8, LEASE * 1.3)
+            upstream = stage.upstreams[stage.chance.choice(sorted(stage.wells))]
+            sleeper = await _struck(stage, upstream, is_left=nap > 1)
+            await asyncio.sleep(LEASE * nap)
             sleeper.resume()
+
+
+async def _struck(stage: Stage, upstream: Upstream, *, is_left: bool) -> Process:
+    """Stop the worker that sends the next request to an upstream; answered or not, it knows nothing of an answer.
+
+    ``is_left`` is whether that request will be left for another worker to send.
+    """
+    struck: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
+    is_answered = stage.chance.random() < 0.5
+
+    async def striking(exchange: Exchange) -> None:
+        sender = next((each for each in stage.workers if each.speaks_at(exchange.sender_port)), None)
+        if sender is None or struck.done():
+            return await taking(exchange)
+        sender.pause(exchange.arrived.delivery if is_left else None)
+        upstream.behave = taking
+        struck.set_result(sender)
+        await (taking(exchange) if is_answered else asyncio.sleep(LEASE * max(NAPS)))
+
+    upstream.behave = striking
+    async with asyncio.timeout(20):
+        return await struck
 
 
 SCENARIOS = [
