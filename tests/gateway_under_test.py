@@ -31,7 +31,7 @@ from gateway.access.tokens import Caller, Tokens
 from gateway.api.deps import Gateway
 from gateway.app import build_app, build_gateway
 from gateway.catalog import bundled_documents
-from gateway.db.clients import add_client
+from gateway.db.clients import add_client, add_credential
 from gateway.db.embedded import EmbeddedServer
 from gateway.db.engine import driver, open_engine
 from gateway.db.migrate import upgrade
@@ -55,6 +55,11 @@ FILLED = (
     "connectors",
     "relays",
     "trusted_issuers",
+    "spent_assertions",
+    "client_buckets",
+    "client_days",
+    "failed_attempts",
+    "client_credentials",
     "clients",
 )
 """The tables that tests fill."""
@@ -228,7 +233,14 @@ async def counts(engine: AsyncEngine) -> dict[str, int]:
         return dict(await connection.fetchrow(f"SELECT {parts}"))
 
 
-NOTHING = dict.fromkeys((table for table in FILLED if table not in {"clients", "trusted_issuers"}), 0)
+NOTHING = dict.fromkeys(
+    (
+        table
+        for table in FILLED
+        if table not in {"spent_assertions", "client_credentials", "clients", "trusted_issuers"}
+    ),
+    0,
+)
 """``counts`` of a database that kept no trace."""
 
 
@@ -305,10 +317,11 @@ async def add_account(engine: AsyncEngine, scopes: Iterable[str], agency: str | 
         "name": "a test",
         "agency": agency,
         "scopes": list(scopes),
-        "secret_sha256": secret_hash(account.secret),
     }
+    secret = {"kind": "secret", "secret_sha256": secret_hash(account.secret)}
     async with engine.begin() as connection:
         await add_client(connection, values)
+        await add_credential(connection, {"id": uuid7(), "client_id": account.id, **secret})
     return account
 
 
@@ -452,7 +465,7 @@ def serve() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         sys.stdout.write(f"{listening.getsockname()[1]}\n")
         sys.stdout.flush()
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", proxy_headers=False)).run(sockets=[listening])
 
 
 if __name__ == "__main__":

@@ -2,15 +2,22 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.access.allowance import Allowance
+from gateway.access.fetched_keys import FetchedKeys
+from gateway.access.limits import Limits
+from gateway.access.standing import Standing
 from gateway.access.tokens import Tokens
+from gateway.access.uses import Uses
 from gateway.api import (
     aggregates,
     catalog,
     changes,
+    clients,
     completeness,
     consolidations,
     deliveries,
@@ -33,6 +40,7 @@ from gateway.api.metrics import Metrics
 from gateway.api.problems import install_problems
 from gateway.api.render import render
 from gateway.api.traffic import Traffic
+from gateway.connectors.fetch import fetch_document
 from gateway.evidence.receipts import Signer
 from gateway.flow.load import Catalogues
 from gateway.flow.receive import Intake
@@ -51,7 +59,7 @@ TAGS = [
     {"name": "obligations", "description": "What is owed, where it stands, more time for it, and how complete it is."},
     {"name": "consolidations", "description": "A parent's report made from its children's, level by level."},
     {"name": "operations", "description": "Connectors and deliveries (operators)."},
-    {"name": "access", "description": "Tokens and public keys."},
+    {"name": "access", "description": "Tokens, clients and public keys."},
     {"name": "operating", "description": "Health and metrics."},
 ]
 
@@ -74,6 +82,10 @@ def build_gateway(settings: Settings, engine: AsyncEngine) -> Gateway:
             count=metrics.traffic.count_reports,
         ),
         metrics=metrics,
+        standing=Standing(engine),
+        uses=Uses(engine),
+        allowance=Allowance(engine, Limits(settings.requests_per_second, None, settings.reports_per_day)),
+        fetched_keys=FetchedKeys(partial(fetch_document, allow_private=settings.jwks_allow_private_addresses)),
     )
 
 
@@ -85,6 +97,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         yield
         if gateway is not None:
             await gateway.intake.drain()
+            await gateway.uses.flush()
             await gateway.engine.dispose()
 
     app = FastAPI(
@@ -116,6 +129,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         deliveries.router,
         reconciliation.router,
         tokens.router,
+        clients.router,
         health.router,
     ):
         app.include_router(router)

@@ -3,78 +3,30 @@
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
-from uuid import UUID
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
-from uvicorn.loops.auto import auto_loop_factory
 
-from gateway.access.accounts import create_client, trust
-from gateway.access.scopes import Scope
 from gateway.app import build_app
+from gateway.client_commands import clients
+from gateway.command import fail, out, read_settings, run
 from gateway.db.engine import database
 from gateway.db.migrate import differences, upgrade
-from gateway.db.programs import EmbeddedServerError
-from gateway.db.schema import UnfitSchema
 from gateway.demo.errors import DemoError
 from gateway.demo.run import PROVINCES, run_demo
 from gateway.domain.exact import decode, encode
-from gateway.errors import GatewayError, NotFound, Text
 from gateway.flow.amend import Document, change
 from gateway.flow.load import Catalogues
-from gateway.keys import MissingKeys
-from gateway.logs import configure_logs
 from gateway.sandbox.server import run_sandbox
-from gateway.serve import load_bundled, prepare, serve
-from gateway.settings import Settings
-from gateway.submit import SubmitError, read_keys, submit_files, validate_files, verify
+from gateway.serve import load_bundled, serve
+from gateway.submit import SubmitError, submit_files, validate_files, verify
 from gateway.worker import main as run_worker
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 catalog = typer.Typer(no_args_is_help=True, help="Forms, code lists and agencies.")
-client = typer.Typer(no_args_is_help=True, help="API accounts of systems.")
 cli.add_typer(catalog, name="catalog")
-cli.add_typer(client, name="client")
-
-out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
-T = TypeVar("T")
-
-Agency = Annotated[str | None, typer.Option(help="Root of the client's subtree; the whole country if absent.")]
-Scopes = Annotated[list[Scope], typer.Option("--scope", help="Repeat for each scope.")]
-
-
-def _fail(message: str) -> typer.Exit:
-    err.print(f"[bold red]✗[/] {message}", highlight=False, soft_wrap=True)
-    return typer.Exit(1)
-
-
-def _settings() -> Settings:
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        names = "; ".join(f"GATEWAY_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
-        raise _fail(f"wrong settings: {names}") from None
-    configure_logs(settings.log_level)
-    return settings
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    try:
-        with asyncio.Runner(loop_factory=auto_loop_factory(use_subprocess=False)) as runner:
-            return runner.run(work)
-    except (EmbeddedServerError, MissingKeys, SubmitError, UnfitSchema) as error:
-        raise _fail(str(error)) from None
-    except GatewayError as error:
-        for place in error.errors:
-            err.print(f"  {place.pointer}: {place.message.en}", highlight=False, soft_wrap=True, markup=False)
-        raise _fail(str(error)) from None
-    except OSError as error:
-        raise _fail(f"cannot reach the database: {error}") from None
+cli.add_typer(clients, name="client")
 
 
 @cli.command()
@@ -84,9 +36,9 @@ def demo(
 ) -> None:
     """Show the whole journey with a reporting period of the whole country; fails if any figure or delivery is wrong."""
     try:
-        good = _run(run_demo(_settings(), once, provinces, out))
+        good = run(run_demo(read_settings(), once, provinces, out))
     except DemoError as error:
-        raise _fail(str(error)) from None
+        raise fail(str(error)) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(130) from None
     if not good:
@@ -98,13 +50,13 @@ def serve_command(
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Serve the API only.")] = False,
 ) -> None:
     """Serve the API, with a worker that forwards reports."""
-    _run(serve(_settings(), not no_worker))
+    run(serve(read_settings(), not no_worker))
 
 
 @cli.command()
 def worker() -> None:
     """Forward reports to upstreams; any number of workers share one database."""
-    _run(run_worker(_settings()))
+    run(run_worker(read_settings()))
 
 
 @cli.command()
@@ -112,7 +64,7 @@ def migrate(
     check: Annotated[bool, typer.Option("--check", help="Fail where migrations and models differ.")] = False,
 ) -> None:
     """Bring the database to this version's schema."""
-    settings = _settings()
+    settings = read_settings()
 
     async def work() -> list[str]:
         with database(settings) as engine:
@@ -121,9 +73,9 @@ def migrate(
             await engine.dispose()
             return found
 
-    found = _run(work())
+    found = run(work())
     if found:
-        raise _fail("migrations and models differ:\n" + "\n".join(found))
+        raise fail("migrations and models differ:\n" + "\n".join(found))
     out.print("[green]✓[/] the database has this version's schema")
 
 
@@ -147,7 +99,7 @@ def _documents(paths: list[Path]) -> list[Document]:
                 for number, part in enumerate(parts)
             ]
         except (OSError, ValueError) as error:
-            raise _fail(f"{file}: {error}") from None
+            raise fail(f"{file}: {error}") from None
     return found
 
 
@@ -158,7 +110,7 @@ def catalog_load(
     ] = None,
 ) -> None:
     """Load forms, code lists and agencies: all of them, or, with every fault named, none."""
-    settings = _settings()
+    settings = read_settings()
 
     async def work() -> int:
         with database(settings) as engine:
@@ -170,72 +122,7 @@ def catalog_load(
             finally:
                 await engine.dispose()
 
-    out.print(f"[green]✓[/] {_run(work())} documents new or changed")
-
-
-@client.command("create")
-def client_create(
-    name: str,
-    scope: Scopes,
-    agency: Agency = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
-) -> None:
-    """Make an API client and show its secret, this once."""
-    settings = _settings()
-
-    async def work() -> dict[str, str]:
-        with database(settings) as engine:
-            await prepare(engine, settings)
-            try:
-                catalogue = await Catalogues(engine).newest()
-                root = catalogue.agencies.resolve(agency) if agency else None
-                if agency and root is None:
-                    raise NotFound(Text("Không có cơ quan này.", f"There is no agency {agency}."))
-                async with engine.begin() as connection:
-                    made, secret = await create_client(connection, name, scope, root)
-                return {"client_id": made, "client_secret": secret}
-            finally:
-                await engine.dispose()
-
-    made = _run(work())
-    if as_json:
-        sys.stdout.write(json.dumps(made) + "\n")
-        return
-    table = Table(show_header=False, title=f"Client {name}")
-    for key, value in made.items():
-        table.add_row(key, value)
-    out.print(table)
-    out.print("Keep the secret: it is not shown again.")
-
-
-@client.command("trust")
-def client_trust(
-    client_id: UUID,
-    issuer: Annotated[str, typer.Argument(help="The other gateway's GATEWAY_ISSUER, its public address.")],
-    keys: Annotated[
-        Path | None, typer.Option(help="Its jwks.json; read from ISSUER/.well-known/jwks.json if absent.")
-    ] = None,
-) -> None:
-    """Let a client with scope reports:relay bring reports that another gateway took first, by that one's receipts.
-
-    Do it again when that gateway has a new key: the old ones stay.
-    """
-    try:
-        document = read_keys(issuer, keys)
-    except SubmitError as error:
-        raise _fail(str(error)) from None
-    settings = _settings()
-
-    async def work() -> int:
-        with database(settings) as engine:
-            await prepare(engine, settings)
-            try:
-                return await trust(engine, client_id, issuer, document)
-            finally:
-                await engine.dispose()
-
-    count = _run(work())
-    out.print(f"[green]✓[/] receipts of {issuer} are taken from the client, by {count} key{'s'[: count != 1]}")
+    out.print(f"[green]✓[/] {run(work())} documents new or changed")
 
 
 @cli.command()
@@ -262,7 +149,7 @@ def openapi(
     if not check:
         path.write_text(document, encoding="utf-8")
     elif not path.exists() or path.read_text(encoding="utf-8") != document:
-        raise _fail(f"{path.name} is out of date: run '.venv/bin/gateway openapi' and commit the change")
+        raise fail(f"{path.name} is out of date: run '.venv/bin/gateway openapi' and commit the change")
 
 
 @cli.command("submit")
@@ -271,7 +158,7 @@ def submit_command(
     url: Annotated[str, typer.Option(help="The gateway's address.")] = "http://127.0.0.1:8000",
 ) -> None:
     """Push report files; credentials from GATEWAY_CLIENT_ID and GATEWAY_CLIENT_SECRET."""
-    if not _run(submit_files(files, url, out)):
+    if not run(submit_files(files, url, out)):
         raise typer.Exit(1)
 
 
@@ -284,7 +171,7 @@ def validate_command(
     try:
         good = validate_files(files, form, out)
     except SubmitError as error:
-        raise _fail(str(error)) from None
+        raise fail(str(error)) from None
     if not good:
         raise typer.Exit(1)
 
@@ -299,6 +186,6 @@ def verify_command(
     try:
         claims = verify(receipt, keys, payload)
     except SubmitError as error:
-        raise _fail(str(error)) from None
+        raise fail(str(error)) from None
     out.print("[green]✓[/] the receipt is genuine")
     sys.stdout.write(encode(claims).decode() + "\n")

@@ -167,6 +167,13 @@ class InvalidCatalogue(GatewayError):
     title = Text("Danh mục không hợp lệ", "Invalid catalogue document")
 
 
+class TooManyRequests(GatewayError):
+    """The client asked for more than its limits allow: it may go on after ``Retry-After``."""
+
+    status, slug = 429, "too-many-requests"
+    title = Text("Quá nhiều yêu cầu", "Too many requests")
+
+
 class InternalError(GatewayError):
     """A fault of the gateway itself; the log has the detail under the request's id."""
 

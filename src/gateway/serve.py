@@ -69,6 +69,7 @@ async def serve(settings: Settings, with_worker: bool) -> None:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # read here, of proxies that are trusted by setting alone
                 timeout_keep_alive=65,
                 timeout_graceful_shutdown=30,
                 h11_max_incomplete_event_size=64 * 1024,

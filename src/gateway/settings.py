@@ -1,11 +1,16 @@
 """Settings: environment variables ``GATEWAY_*``, read once at the start and passed down."""
 
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _listed(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -31,6 +36,16 @@ class Settings(BaseSettings):
     sdmx_agency: str = Field(default="VNGOV", pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=50)
     """Id of the maintenance agency in SDMX, under which structures are published."""
     token_seconds: int = Field(default=900, ge=60, le=3600)
+    jwks_allow_private_addresses: bool = False
+    """Whether clients may keep their key sets at private addresses, and over plain HTTP."""
+    requests_per_second: float | None = Field(default=None, gt=0, le=100_000)
+    """How many requests each client may make that has no limit of its own; unset: any number."""
+    reports_per_day: int | None = Field(default=None, ge=0, le=1_000_000_000)
+    """How many reports each client may send in a civil day that has no limit of its own; unset: any number."""
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_listed)] = ()
+    """Addresses, or networks, of proxies whose headers are believed: comma-separated."""
+    client_certificate_header: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,100}$")
+    """The header in which a trusted proxy says which certificate the client showed; unset: nobody is asked for one."""
     worker_concurrency: int = Field(default=32, ge=1, le=1000)
     worker_poll_seconds: float = Field(default=1.0, gt=0)
     remind_seconds: float = Field(default=300, gt=0)

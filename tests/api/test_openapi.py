@@ -85,3 +85,22 @@ async def test_the_pages_need_nothing_from_the_internet(app: FastAPI) -> None:
             assert address.startswith("/docs/static/"), address
             assert (await client.get(address)).status_code == 200
         assert (await client.get("/openapi.json")).json() == DOCUMENT
+
+
+def test_the_bounds_of_a_page_are_said() -> None:
+    limits = [
+        parameter["schema"]
+        for methods in DOCUMENT["paths"].values()
+        for operation in methods.values()
+        for parameter in operation.get("parameters", [])
+        if parameter["name"] == "limit"
+    ]
+    assert limits
+    for schema in limits:
+        said = {name: schema[name] for name in ("type", "minimum", "maximum", "default")}
+        assert said == {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+
+
+def test_a_reused_key_is_within_what_is_said_of_422() -> None:
+    content = DOCUMENT["paths"]["/v1/reports"]["post"]["responses"]["422"]["content"]
+    assert "#/components/schemas/Problem" in str(content["application/problem+json"]["schema"])

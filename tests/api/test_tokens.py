@@ -174,9 +174,11 @@ async def test_what_is_no_form_is_refused_in_the_way_of_oauth(
 
 async def test_nothing_but_a_digest_of_the_secret_is_stored(account: Account, engine: AsyncEngine) -> None:
     async with connected(engine) as connection:
-        kept = dict(await connection.fetchrow("SELECT * FROM clients"))
+        client = dict(await connection.fetchrow("SELECT * FROM clients"))
+        kept = dict(await connection.fetchrow("SELECT * FROM client_credentials"))
     assert kept["secret_sha256"] == hashlib.sha256(account.secret.encode()).digest()
-    assert account.secret not in str(kept)
+    assert client["secret_sha256"] == b""
+    assert account.secret not in f"{kept}{client}"
     assert len(base64.urlsafe_b64decode(account.secret + "=")) == 32
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -14,7 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from forwarding import until
+from gateway.access.secrets import secret_hash
 from gateway.db import migrate
+from gateway.db.clients import find_client
 from gateway.db.engine import open_engine
 from gateway.db.migrate import differences, upgrade
 from gateway.db.schema import MIGRATIONS, Schema, UnfitSchema, find_schema, floor_of, misfit, require_fit, revisions
@@ -252,3 +255,22 @@ def test_what_a_schema_supports_never_goes_back() -> None:
     floors = [own.index(floor_of(script)) for script in list(scripts.walk_revisions())[::-1]]
     assert floors == sorted(floors)
     assert all(floor <= place for place, floor in enumerate(floors))
+
+
+async def test_a_secret_of_before_is_a_credential_and_the_version_before_still_reads_it(empty: AsyncEngine) -> None:
+    await upgrade(empty, revision="0008")
+    secret = secret_hash("a secret of before")
+    add = (
+        "INSERT INTO clients (id, name, scopes, secret_sha256, revoked_at) VALUES ($1, 'old', '{reports:read}', $2, $3)"
+    )
+    kept, revoked = uuid4(), uuid4()
+    async with connected(empty) as connection:
+        await connection.execute(add, kept, secret, None)
+        await connection.execute(add, revoked, secret, datetime.now(UTC))
+        await upgrade(empty)
+        assert await connection.fetchval("SELECT secret_sha256 FROM clients WHERE id = $1", kept) == secret
+    async with empty.connect() as connection:
+        found = await find_client(connection, kept)
+        assert found is not None
+        assert [each.secret_sha256 for each in found.credentials] == [secret]
+        assert await find_client(connection, revoked) is None

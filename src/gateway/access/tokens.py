@@ -9,6 +9,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from uuid_utils.compat import uuid7
 
+from gateway.access.limits import NONE, Limits
 from gateway.access.scopes import Scope
 from gateway.errors import Text, Unauthenticated
 from gateway.keys import SigningKeys
@@ -24,6 +25,11 @@ class Caller:
     client: UUID
     scopes: frozenset[Scope]
     agency: str | None
+    credential: UUID | None = None
+    """By which it did; None in tokens of the version before."""
+    limits: Limits = NONE
+    certificate: str | None = None
+    """The thumbprint of the certificate a token is bound to (RFC 8705, 3.1)."""
 
 
 class Tokens:
@@ -53,17 +59,22 @@ class Tokens:
         """A token for a client, good for ``seconds`` from ``at`` by the database's clock."""
         self._ahead = at.timestamp() - time.time()
         now = int(at.timestamp())
-        claims = {
+        claims: dict[str, object] = {
             "iss": self._issuer,
             "aud": self._issuer,
             "sub": str(caller.client),
             "client_id": str(caller.client),
             "scope": " ".join(sorted(caller.scopes)),
             "agency": caller.agency,
+            "credential": caller.credential and str(caller.credential),
             "iat": now,
             "exp": now + self.seconds,
             "jti": str(uuid7()),
         }
+        if limits := caller.limits.shown():
+            claims["limits"] = limits
+        if caller.certificate is not None:
+            claims["cnf"] = {"x5t#S256": caller.certificate}
         header = {"alg": "Ed25519", "typ": "at+jwt", "kid": self._keys.current.kid}
         return jwt.encode(header, claims, self._keys.current, algorithms=["Ed25519"])
 
@@ -84,8 +95,11 @@ class Tokens:
                 UUID(decoded.claims["sub"]),
                 frozenset(Scope(scope) for scope in str(decoded.claims["scope"]).split()),
                 decoded.claims["agency"],
+                UUID(credential) if (credential := decoded.claims.get("credential")) else None,
+                Limits.read(decoded.claims.get("limits") or {}),
+                decoded.claims["cnf"]["x5t#S256"] if "cnf" in decoded.claims else None,
             )
-        except (JoseError, ValueError, KeyError) as error:
+        except (JoseError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise Unauthenticated(
                 Text("Token không hợp lệ hoặc đã hết hạn.", "The token is invalid or has expired.")
             ) from error

@@ -1,9 +1,10 @@
 """Batches: many reports in one body, a line each, committed in chunks, answered in order."""
 
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from gateway.api.problems import problem
 from gateway.domain.exact import encode
@@ -14,6 +15,8 @@ from gateway.flow.receive import MAX_TOGETHER, Intake, Reply
 
 MOST_LINES = 10_000
 _CHUNK_BYTES = 4 * 1024 * 1024
+Allow: TypeAlias = Callable[[int], Awaitable[tuple[int, GatewayError | None]]]
+"""How many of some reports the sender may still send, and what the others are refused with."""
 _SPOOL_BYTES = 4 * 1024 * 1024
 
 
@@ -68,7 +71,7 @@ class Spool:
         self._file.close()
 
 
-async def receive_batch(intake: Intake, source: AsyncIterator[Line], pattern: Push) -> Spool:
+async def receive_batch(intake: Intake, source: AsyncIterator[Line], pattern: Push, allow: Allow) -> Spool:
     """Receive every line as a report of its own, in the way of ``pattern``; line n's key gets ``/n``."""
     spool = Spool()
     try:
@@ -77,15 +80,15 @@ async def receive_batch(intake: Intake, source: AsyncIterator[Line], pattern: Pu
         async for line in source:
             count += 1
             if count > MOST_LINES:
-                await _receive(intake, waiting, pattern, spool)
+                await _receive(intake, waiting, pattern, spool, allow)
                 spool.add(line.number, ContentTooLarge(_TOO_MANY), pattern.language)
                 return spool
             waiting.append(line)
             size += len(line.body or b"")
             if len(waiting) >= MAX_TOGETHER or size >= _CHUNK_BYTES:
-                await _receive(intake, waiting, pattern, spool)
+                await _receive(intake, waiting, pattern, spool, allow)
                 waiting, size = [], 0
-        await _receive(intake, waiting, pattern, spool)
+        await _receive(intake, waiting, pattern, spool, allow)
     except BaseException:
         with suppress(OSError):
             spool.close()
@@ -93,14 +96,16 @@ async def receive_batch(intake: Intake, source: AsyncIterator[Line], pattern: Pu
     return spool
 
 
-async def _receive(intake: Intake, waiting: list[Line], pattern: Push, spool: Spool) -> None:
+async def _receive(intake: Intake, waiting: list[Line], pattern: Push, spool: Spool, allow: Allow) -> None:
     pushes = [
         replace(pattern, body=line.body, key=f"{pattern.key}/{line.number}" if pattern.key else None)
         for line in waiting
         if line.body is not None
     ]
     try:
-        replies: Iterator[Reply] = iter(await intake.receive_all(pushes) if pushes else ())
+        allowed, refusal = await allow(len(pushes))
+        taken = await intake.receive_all(pushes[:allowed]) if allowed else []
+        replies: Iterator[Reply] = iter([*taken, *([refusal] * (len(pushes) - allowed) if refusal else [])])
     except GatewayError as error:
         replies = iter([error] * len(pushes))
     for line in waiting:

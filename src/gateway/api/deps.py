@@ -9,8 +9,14 @@ from fastapi import Depends, Request
 from fastapi.security import OAuth2
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.access.allowance import Allowance
+from gateway.access.fetched_keys import FetchedKeys
 from gateway.access.scopes import Scope
+from gateway.access.standing import Standing
 from gateway.access.tokens import Caller, Tokens
+from gateway.access.uses import Uses
+from gateway.api.address import address_of
+from gateway.api.certificate import thumbprint_of
 from gateway.api.metrics import Metrics
 from gateway.api.problems import language_of
 from gateway.domain.calendar import civil_date
@@ -33,6 +39,10 @@ class Gateway:
     catalogues: Catalogues
     intake: Intake
     metrics: Metrics
+    standing: Standing
+    uses: Uses
+    allowance: Allowance
+    fetched_keys: FetchedKeys
 
 
 async def _gateway(request: Request) -> Gateway:
@@ -88,11 +98,34 @@ _oauth = OAuth2(
 Given = Annotated[str | None, Depends(_oauth)]
 
 
+async def caller_of(request: Request, gateway: Gateway, token: str) -> Caller:
+    """Who a request's token speaks for, if that client still stands and has not asked too often.
+
+    Raises ``Unauthenticated`` and ``TooManyRequests``.
+    """
+    caller = gateway.tokens.verify(token)
+    if caller.certificate is not None and caller.certificate != thumbprint_of(request, gateway.settings):
+        raise Unauthenticated(
+            Text(
+                "Token gắn với một chứng thư khác.", "The token is bound to a client certificate that is not this one."
+            )
+        )
+    await gateway.standing.require(caller)
+    await admit(request, gateway, caller)
+    return caller
+
+
+async def admit(request: Request, gateway: Gateway, caller: Caller) -> None:
+    """Count a request of a caller that is known. Raises ``TooManyRequests``."""
+    gateway.uses.note(caller.credential, address_of(request, gateway.settings.trusted_proxies))
+    await gateway.allowance.take_request(caller.client, gateway.standing.limits(caller))
+
+
 async def _caller(request: Request, given: Given) -> Caller:
     scheme, _, token = (given or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated(Text("Cần token: Authorization: Bearer …", "A token is needed: Authorization: Bearer …"))
-    return (await _gateway(request)).tokens.verify(token.strip())
+    return await caller_of(request, await _gateway(request), token.strip())
 
 
 AnyCaller = Annotated[Caller, Depends(_caller)]
@@ -132,4 +165,5 @@ Reviewer = Annotated[Caller, Depends(holder(Scope.reports_review, Scope.reports_
 Puller = Annotated[Caller, Depends(holder(Scope.aggregates_read))]
 Follower = Annotated[Caller, Depends(holder(Scope.aggregates_read, Scope.reports_relay))]
 Editor = Annotated[Caller, Depends(holder(Scope.catalog_write))]
+Registrar = Annotated[Caller, Depends(holder(Scope.clients_write))]
 Operator = Annotated[Caller, Depends(holder(Scope.operations))]

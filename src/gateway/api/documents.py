@@ -10,15 +10,32 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from gateway.access.documents import ClientDocument, LimitsDocument, RotationDocument
 from gateway.api.consolidations import ConsolidationRequest
 from gateway.api.extensions import ExtensionRequest
 from gateway.api.forwarding import Grounds
 from gateway.api.problems import PROBLEM
+from gateway.api.refusals import problems
 from gateway.api.shapes import PUSHED, Reason
 from gateway.domain.form_document import FormDocument
 from gateway.domain.report import Submission
 from gateway.flow.steer import ConnectorDocument
 
+_BODIES = (
+    Submission,
+    Reason,
+    Grounds,
+    ConnectorDocument,
+    FormDocument,
+    ExtensionRequest,
+    ConsolidationRequest,
+    ClientDocument,
+    RotationDocument,
+    LimitsDocument,
+)
+"""What routes take that read their bodies themselves."""
+TOO_MANY = {name: value for name, value in problems(429)[429].items() if name != "model"}
+"""What every route says to a client that asks too often."""
 _STATIC = Path(fastapi_offline.__file__).parent / "static"
 
 DESCRIPTION = """
@@ -68,7 +85,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         tags=app.openapi_tags,
     )
     components = document.setdefault("components", {})
-    for model in (Submission, Reason, Grounds, ConnectorDocument, FormDocument, ExtensionRequest, ConsolidationRequest):
+    for model in _BODIES:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}", by_alias=True)
         components["schemas"] |= schema.pop("$defs", {}) | {model.__name__: schema}
     components["schemas"]["Submission"]["examples"] = [PUSHED]
@@ -80,6 +97,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for path in document["paths"].values():
         for operation in path.values():
             _correct_errors(operation["responses"])
+            if "401" in operation["responses"]:
+                operation["responses"].setdefault("429", TOO_MANY)
     for name in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(name, None)
     return document

@@ -15,7 +15,14 @@ Item = TypeVar("Item")
 
 
 def _limit(
-    limit: Annotated[str, Query(description=f"How many items a page holds, 1 to {MOST}.")] = "100",
+    limit: Annotated[
+        str,
+        Query(
+            default_factory=lambda: "100",
+            description=f"How many items a page holds, 1 to {MOST}.",
+            json_schema_extra={"type": "integer", "minimum": 1, "maximum": MOST, "default": 100},
+        ),
+    ],
 ) -> int:
     if not limit.isascii() or not limit.isdecimal() or len(limit) > 4 or not 1 <= int(limit) <= MOST:
         message = Text(f"limit phải từ 1 đến {MOST}.", f"limit must be from 1 to {MOST}.")

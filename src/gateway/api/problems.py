@@ -7,6 +7,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from gateway import errors
 from gateway.db.engine import is_outage
@@ -79,7 +80,16 @@ async def _http(request: Request, error: Exception) -> Response:
     refusal = _BY_STATUS.get(error.status_code, errors.MalformedRequest)()
     answer = respond(refusal, request)
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        answer.headers["Allow"] = ", ".join(_methods(request))
     return answer
+
+
+def _methods(request: Request) -> list[str]:
+    """All that may be done at a path: several routes may share it."""
+    routes = request.app.router.routes
+    scopes = [{**request.scope, "method": method} for method in ("DELETE", "GET", "POST", "PUT")]
+    return [scope["method"] for scope in scopes if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 async def _parameters(request: Request, error: Exception) -> Response:

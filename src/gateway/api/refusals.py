@@ -54,6 +54,7 @@ _EXAMPLES: dict[int, list[GatewayError]] = {
     413: [errors.ContentTooLarge()],
     415: [errors.UnsupportedMediaType(extra={"accepted": ["application/json"]})],
     422: [errors.InvalidCatalogue(), errors.IdempotencyKeyReused()],
+    429: [errors.TooManyRequests(retry_after=1, extra={"limit": "requests_per_second"})],
     500: [errors.InternalError()],
     502: [errors.UpstreamFailed()],
     503: [errors.Unavailable(retry_after=2)],

@@ -1,6 +1,7 @@
 """Routes of reporting systems: push, read, correct, return and withdraw reports."""
 
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -89,6 +90,9 @@ async def submit_report(request: Request, gateway: GatewayParts, caller: Relayer
     settings = gateway.settings
     body = await read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
     push = push_of(request, caller, language, body, media_type, "POST /v1/reports", first)
+    _, refusal = await gateway.allowance.take_reports(caller.client, gateway.standing.limits(caller), 1)
+    if refusal is not None:
+        raise refusal
     return answer_of(await gateway.intake.receive(push))
 
 
@@ -126,8 +130,9 @@ async def submit_batch(request: Request, gateway: GatewayParts, caller: Writer, 
     settings = gateway.settings
     pattern = push_of(request, caller, language, b"", "application/json", "POST /v1/reports/batch")
     sent = pieces(request, settings.max_batch_bytes, settings.body_timeout_seconds)
+    allow = partial(gateway.allowance.take_reports, caller.client, gateway.standing.limits(caller))
     async with aclosing(lines(sent, settings.max_body_bytes)) as source:
-        spool = await receive_batch(gateway.intake, source, pattern)
+        spool = await receive_batch(gateway.intake, source, pattern, allow)
     return StreamingResponse(spool.read(), media_type="application/x-ndjson")
 
 

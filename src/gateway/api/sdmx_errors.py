@@ -42,7 +42,7 @@ class TooLarge(GatewayError):
     title = Text("Kết quả quá lớn", "Response too large")
 
 
-_CODES = {400: 140, 401: 110, 403: 110, 404: 100, 405: 140, 406: 140, 413: 130, 501: 501, 503: 503}
+_CODES = {400: 140, 401: 110, 403: 110, 404: 100, 405: 140, 406: 140, 413: 130, 429: 503, 501: 501, 503: 503}
 """Codes of SDMX errors by HTTP status: no results, unauthorized, too large, syntax; those from 500 on are their own."""
 
 

@@ -286,13 +286,14 @@ REJECTED: dict[str, Any] = {
     "description": "Refused by the form, with every finding at once (kept, not counted); or an idempotency key reused.",
     "content": {
         PROBLEM: {
+            "schema": {"anyOf": [{"$ref": f"#/components/schemas/{each}"} for each in ("Rejection", "Problem")]},
             "examples": {
                 "report-rejected": {"summary": "A total that is off by one", "value": _REJECTED},
                 "idempotency-key-reused": {
                     "summary": errors.IdempotencyKeyReused.__doc__,
                     "value": problem(errors.IdempotencyKeyReused(), "vi"),
                 },
-            }
+            },
         }
     },
 }

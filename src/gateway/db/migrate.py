@@ -16,11 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 # Imported for their tables, which a migration is compared with.
 from gateway.db import (  # noqa: F401
+    allowances,
+    assertions,
     attempts,
     catalogue,
     clients,
     connectors,
     deliveries,
+    failures,
     follows,
     relays,
     reports,
