@@ -26,6 +26,7 @@ from benchmarks.national import national_aggregate
 from benchmarks.obligations import what_is_owed
 from benchmarks.outcome import Comparison, Memory, as_table, memory_table
 from benchmarks.processes import Bench, running
+from benchmarks.proven import proven
 from benchmarks.queues import queues
 from benchmarks.reports import Keys, agencies
 from rich.console import Console
@@ -40,6 +41,7 @@ class Part(StrEnum):
     """What can be measured by itself; ``delivery`` is the four that follow it."""
 
     ingest = "ingest"
+    proven = "proven"
     batch = "batch"
     memory = "memory"
     national = "national"
@@ -89,6 +91,10 @@ _COMPARISONS: dict[Part, tuple[str, Callable[[Bench, Keys, Size], Awaitable[list
         lambda bench, keys, size: what_is_owed(bench, 2 * size.rounds),
     ),
     Part.ingest: ("Single reports, over a bare endpoint", _ingest),
+    Part.proven: (
+        "Pushes with a token and a receipt, over the same without",
+        lambda bench, keys, size: proven(bench, keys, size.rounds, size.seconds, size.connections),
+    ),
     Part.batch: (
         "Batches, over a bare COPY",
         lambda bench, keys, size: batches(bench, keys, size.rounds, values=300_000),

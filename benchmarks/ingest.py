@@ -27,7 +27,10 @@ class Round:
 
 @dataclass(slots=True)
 class Ingest:
-    """Pushes of one size to both endpoints, over so many connections."""
+    """Pushes of one size to both endpoints, over so many connections.
+
+    ``peer`` is another gateway to compare with, which takes the same requests; None is the bare endpoint.
+    """
 
     bench: Bench
     keys: Keys
@@ -35,24 +38,27 @@ class Ingest:
     rows: int
     connections: int
     variants: Iterator[int]
+    peer: Server | None = None
 
     def _requests(self, to_ours: bool, count: int) -> list[bytes]:
-        ours, bare, variants = self.bench.api, self.bench.bare, self.variants
-        found = []
+        is_gateway = to_ours or self.peer is not None
+        port, found = self._server(to_ours).port, []
         for _ in range(count):
             # The bare endpoint has no keys that could clash, so ours are left whole for rules that look back.
-            agency, period = next(self.keys) if to_ours else (self.keys.codes[0], FIRST_WEEK)
-            content = body(self.form, agency, period, self.rows, next(variants))
+            agency, period = next(self.keys) if is_gateway else (self.keys.codes[0], FIRST_WEEK)
+            content = body(self.form, agency, period, self.rows, next(self.variants))
             headers = {"Content-Type": "application/json"}
-            if to_ours:
+            if is_gateway:
                 headers["Authorization"] = f"Bearer {self.bench.token}"
                 headers["Idempotency-Key"] = f"{self.form}/{agency}/{period}"
-            server = ours if to_ours else bare
-            found.append(request("/v1/reports" if to_ours else "/bare", server.port, content, headers))
+            found.append(request("/v1/reports" if is_gateway else "/bare", port, content, headers))
         return found
 
+    def _server(self, to_ours: bool) -> Server:
+        return self.bench.api if to_ours else self.peer or self.bench.bare
+
     async def round(self, to_ours: bool, count: int) -> Round:
-        server: Server = self.bench.api if to_ours else self.bench.bare
+        server = self._server(to_ours)
         requests = self._requests(to_ours, count)
         before = server.cpu_seconds(), self.bench.backends_seconds()
         load = await send_all(server.port, requests, self.connections)
