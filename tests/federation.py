@@ -63,7 +63,7 @@ class Level:
 
     def client(self, account: Account, scopes: Iterable[str], agency: str | None = None) -> httpx.AsyncClient:
         headers = bearer(self.gateway.tokens, account.id, scopes, agency)
-        return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=60)
 
     @property
     def keys(self) -> list[dict[str, Any]]:

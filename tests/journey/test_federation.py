@@ -52,7 +52,7 @@ async def until_status(level: Level, report: str, status: str) -> dict[str, Any]
         found.update(now or {})
         return now is not None and now["status"] == status
 
-    await until(has, 20, lambda: outcomes(level))
+    await until(has, 60, lambda: outcomes(level))
     return found
 
 
