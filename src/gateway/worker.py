@@ -21,6 +21,8 @@ from gateway.db.engine import database, driver, is_outage, tell_failure
 from gateway.db.schema import require_fit
 from gateway.domain.breaker import BreakerPolicy
 from gateway.domain.delivery import DEFAULT_SCHEDULE, RetrySchedule
+from gateway.evidence.note import LogSigner
+from gateway.evidence.sealer import Sealer
 from gateway.flow.load import Catalogues
 from gateway.flow.remind import NothingToSend, Reminders
 from gateway.flow.tally import Tally
@@ -224,9 +226,12 @@ async def main(settings: Settings) -> None:
     with database(settings) as engine:
         await _require_fit(engine)
         worker = Worker(settings, engine, Catalogues(engine), keys)
+        sealing = asyncio.create_task(Sealer(engine, LogSigner(keys.log, settings.issuer)).run())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
         try:
             await worker.run()
         finally:
+            sealing.cancel()
+            await asyncio.wait([sealing])
             await engine.dispose()

@@ -212,6 +212,8 @@ PLACES: dict[str, dict[str, Entry]] = {
     "GET /v1/deliveries/{delivery}": BY_DELIVERY,
     "POST /v1/deliveries/{delivery}/retry": BY_DELIVERY | REASON,
     "POST /v1/deliveries/{delivery}/cancel": BY_DELIVERY | REASON,
+    "GET /v1/log/entries": {"from": Try(403, lambda _: {"params": {"from": "0"}})},
+    "GET /v1/reports/{report}/proof": BY_REPORT,
     "GET /v1/clients": {"under": query(403, under=FOREIGN), "cursor": cursor("/clients")},
     "POST /v1/clients": {"body": sent(403, {"name": "x", "agency": FOREIGN_BELOW, "scopes": ["reports:read"]})},
     "POST /v1/clients/{client}/rotate": BY_CLIENT | {"body": "nothing in it is another's"},
