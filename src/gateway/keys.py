@@ -1,7 +1,8 @@
 """The gateway's keys: files in one directory, never in the database.
 
 ``receipt-*.pem`` sign receipts, ``log-*.pem`` checkpoints of the log, ``token-*.pem`` access tokens (all Ed25519,
-PKCS #8), ``encryption-*.key`` encrypt upstream credentials. The last name in order is the one in use; older ones stay for verifying.
+PKCS #8), ``encryption-*.key`` encrypt upstream credentials. The last name in order is the one in use; older ones
+stay for verifying.
 """
 
 import fcntl

@@ -274,7 +274,7 @@ async def test_when_the_leader_is_killed_another_seals_at_once_and_when_it_is_st
         assert not await end_stalled_leader(other, 5)
         leader.terminate()
         async with asyncio.timeout(2):
-            while not await try_lead(other):
+            while not await try_lead(other):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         await stop_leading(other)
     async with several(gateway, 2) as (leader, other):
@@ -282,7 +282,7 @@ async def test_when_the_leader_is_killed_another_seals_at_once_and_when_it_is_st
         await asyncio.sleep(0.1)  # says nothing more, as if it had been stopped
         assert await end_stalled_leader(other, 0.05)
         async with asyncio.timeout(2):
-            while not await try_lead(other):
+            while not await try_lead(other):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
 
@@ -292,7 +292,7 @@ async def test_only_one_of_many_sealers_works_and_the_next_takes_over(gateway: G
         async with driver(gateway.engine) as connection, asyncio.timeout(15):
             for n in range(3):
                 await add(connection, n)
-                while len(await sealed_quickly(connection)) < n + 1:
+                while len(await sealed_quickly(connection)) < n + 1:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
                 if n < 2:
                     await connection.execute(

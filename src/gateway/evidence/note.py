@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -48,11 +48,12 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a checkpoint says: how many entries a log has, and their root."""
+    """What a checkpoint says: how many entries a log has, and their root; ``at``: when it was signed, if known."""
 
     origin: str
     size: int
     root: bytes
+    at: datetime | None = None
 
     @property
     def text(self) -> str:
@@ -166,7 +167,11 @@ def read_checkpoint(note: Note) -> Checkpoint:
 
 
 class LogSigner:
-    """Signs checkpoints of the log of ``issuer``, with the newest of its keys."""
+    """Signs checkpoints of the log of ``issuer``, with the newest of its keys: once as the log, and once with the time.
+
+    The second is a cosignature of the log's own, which bears the time inside what is signed. Who knows no cosignatures
+    passes over it.
+    """
 
     def __init__(self, keys: SigningKeys, issuer: str) -> None:
         key = keys.current.get_op_key("sign")
@@ -174,13 +179,21 @@ class LogSigner:
             raise TypeError("checkpoints are signed with Ed25519")
         self.origin = origin_of(issuer)
         self._key = key
-        self._id = key_id(self.origin, _ED25519, key.public_key())
+        self._ids = [key_id(self.origin, kind, key.public_key()) for kind in (_ED25519, _COSIGNATURE)]
         self.verifiers = log_verifiers(keys, issuer)
 
-    def sign(self, size: int, root: bytes) -> str:
-        """The signed checkpoint of a tree."""
+    def sign(self, size: int, root: bytes, at: datetime) -> str:
+        """The signed checkpoint of a tree, at a time."""
         text = Checkpoint(self.origin, size, root).text
-        return f"{text}\n{line_of(Signature(self.origin, self._id, self._key.sign(text.encode())))}"
+        values = self._key.sign(text.encode()), cosign(text, self._key, at)
+        lines = [line_of(Signature(self.origin, *each)) for each in zip(self._ids, values, strict=True)]
+        return f"{text}\n{''.join(lines)}"
+
+
+def cosign(text: str, key: Ed25519PrivateKey, at: datetime) -> bytes:
+    """A signature of a note's text with the time (C2SP tlog-cosignature, cosignature/v1)."""
+    seconds = int(at.timestamp())
+    return seconds.to_bytes(8) + key.sign(f"cosignature/v1\ntime {seconds}\n{text}".encode())
 
 
 def log_verifiers(keys: SigningKeys, issuer: str) -> list[Verifier]:
@@ -215,8 +228,10 @@ def open_checkpoint(text: str, verifiers: Iterable[Verifier]) -> Checkpoint:
     for each in own:
         try:
             each.verify(note)
+            timed = replace(each, kind=_COSIGNATURE)
+            at = timed.verify(note) if any(line.key_id == timed.key_id for line in note.signatures) else None
         except InvalidNote as error:
             failure = error
             continue
-        return found
+        return replace(found, at=at)
     raise failure

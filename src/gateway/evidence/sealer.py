@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db import log as stored
-from gateway.db.engine import driver, tell_failure
+from gateway.db.engine import clock, driver, tell_failure
 from gateway.evidence.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from gateway.evidence.note import InvalidNote, LogSigner, open_checkpoint
 from gateway.evidence.places import Places
@@ -101,7 +101,9 @@ class Sealer:
         """The tree as it is, to be added to; in the beginning it is empty, and that is signed too."""
         newest = await stored.newest_checkpoint(connection)
         if newest is None:
-            await stored.seal(connection, 0, [], [], [], (0, EMPTY_ROOT, self._signer.sign(0, EMPTY_ROOT)))
+            await stored.seal(
+                connection, 0, [], [], [], (0, EMPTY_ROOT, self._signer.sign(0, EMPTY_ROOT, await clock(connection)))
+            )
             return Frontier()
         known = self._frontier
         if known is not None and (known.size, known.root) == (newest.size, newest.root):
@@ -128,5 +130,5 @@ class Sealer:
         for leaf in leaves:
             frontier.add(leaf, seen)
         root = frontier.root
-        note = self._signer.sign(frontier.size, root)
+        note = self._signer.sign(frontier.size, root, await clock(connection))
         await stored.seal(connection, start, taken, leaves, grown, (frontier.size, root, note))
