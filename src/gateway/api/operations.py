@@ -25,7 +25,7 @@ from gateway.api.sight import WHY, Name, Sight, Why
 from gateway.connectors.connector import ConnectorSettings, InvalidConnectorOptions, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
 from gateway.db.breakers import find_breaker
-from gateway.db.connectors import all_connectors, find_connector, pause_connector
+from gateway.db.connectors import all_connectors, find_connector
 from gateway.db.engine import driver
 from gateway.db.follows import find_follow
 from gateway.domain.catalogue import Catalogue
@@ -34,9 +34,9 @@ from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
 from gateway.flow.prepare import find_agency
 from gateway.flow.steer import (
     ConnectorDocument,
-    Sees,
     change_connector,
     end_connector,
+    hold_connector,
     known_credentials,
     retry_connector,
 )
@@ -226,9 +226,9 @@ async def remove_connector(name: Name, gateway: GatewayParts, caller: Operator, 
     response_model=ConnectorShape,
     responses=problems(400, 401, 403, 404),
 )
-async def pause(name: Name, gateway: GatewayParts, sees: Sight) -> Response:
+async def pause(name: Name, gateway: GatewayParts, caller: Operator, sees: Sight) -> Response:
     """Send nothing more through a connector; what is being sent is finished, and deliveries gather."""
-    return await _pause(name, gateway, sees, True)
+    return Json(connector_shown(await hold_connector(gateway.engine, name, sees, True, caller.client)))
 
 
 @router.post(
@@ -237,21 +237,9 @@ async def pause(name: Name, gateway: GatewayParts, sees: Sight) -> Response:
     response_model=ConnectorShape,
     responses=problems(400, 401, 403, 404),
 )
-async def resume(name: Name, gateway: GatewayParts, sees: Sight) -> Response:
+async def resume(name: Name, gateway: GatewayParts, caller: Operator, sees: Sight) -> Response:
     """Send again through a connector that was paused."""
-    return await _pause(name, gateway, sees, False)
-
-
-async def _pause(name: str, gateway: GatewayParts, sees: Sees, paused: bool) -> Response:
-    async with gateway.engine.begin() as connection:
-        row = await find_connector(connection, name)
-        if row is None or not sees(row.under):
-            raise NotFound()
-        await pause_connector(connection, name, paused)
-        row = await find_connector(connection, name)
-    if row is None:
-        raise NotFound()
-    return Json(connector_shown(row))
+    return Json(connector_shown(await hold_connector(gateway.engine, name, sees, False, caller.client)))
 
 
 @router.post(
@@ -264,6 +252,7 @@ async def _pause(name: str, gateway: GatewayParts, sees: Sees, paused: bool) -> 
 async def retry_all(
     name: Name,
     gateway: GatewayParts,
+    caller: Operator,
     sees: Sight,
     why: Why,
 ) -> Response:
@@ -271,4 +260,4 @@ async def retry_all(
 
     Left out is what a later delivery of the same report has passed.
     """
-    return Json({"retried": await retry_connector(gateway.engine, name, sees, why)})
+    return Json({"retried": await retry_connector(gateway.engine, name, sees, why, caller.client)})

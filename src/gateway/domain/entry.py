@@ -74,12 +74,12 @@ def new_entry(
     report: UUID | None = None,
     texts: Mapping[str, str | None] | None = None,
 ) -> NewEntry:
-    """That something was done, when, and by which client (None: by the gateway itself, or by command).
+    """That something was done, when, and by which client (None or the nil UUID: by the gateway itself, or by command).
 
     ``texts`` are those that a person wrote, by the name their commitment has in the entry.
     """
     committed = {name: commit(text) for name, text in (texts or {}).items() if text is not None}
-    entry = {"what": what, "at": moment(at), "by": None if by is None else str(by), **about}
+    entry = {"what": what, "at": moment(at), "by": None if by is None or not by.int else str(by), **about}
     if report is not None:
         entry["report"] = str(report)
     for name, each in committed.items():
