@@ -48,6 +48,7 @@ FILLED = (
     "log_entries",
     "log_nodes",
     "log_checkpoints",
+    "log_cosignatures",
     "log_texts",
     "report_rows",
     "payloads",

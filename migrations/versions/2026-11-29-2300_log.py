@@ -66,10 +66,18 @@ def upgrade() -> None:
         sa.Column("text", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("commitment", name=op.f("pk_log_texts")),
     )
+    op.create_table(
+        "log_cosignatures",
+        sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("connector_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("line", sa.Text(), nullable=False),
+        sa.Column("at", Instant, nullable=False),
+        sa.PrimaryKeyConstraint("size", "connector_id", name=op.f("pk_log_cosignatures")),
+    )
     # Its rows are taken out as soon as they are there, so that there is always something to clean up in it.
     op.execute("ALTER TABLE log_pending SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000)")
 
 
 def downgrade() -> None:
-    for table in ("log_texts", "log_checkpoints", "log_nodes", "log_entries", "log_pending"):
+    for table in ("log_cosignatures", "log_texts", "log_checkpoints", "log_nodes", "log_entries", "log_pending"):
         op.drop_table(table)

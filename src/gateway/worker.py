@@ -38,6 +38,7 @@ from gateway.sending.messages import Messages
 from gateway.sending.record import Recorder
 from gateway.settings import Settings
 from gateway.upstreams import Upstreams
+from gateway.witnessing import Witnessing
 
 _CONNECTIONS = 4
 """How many of the pool's connections a worker uses at once, so that it leaves the rest to the API."""
@@ -64,6 +65,7 @@ class Worker:
         self._upstreams = Upstreams(keys.secrets, settings.attempt_seconds)
         self._reminders = Reminders(engine, catalogues)
         self._following = Following(engine, catalogues, self._upstreams, timedelta(seconds=settings.follow_seconds))
+        self._witnessing = Witnessing(engine, self._upstreams, timedelta(seconds=settings.follow_seconds))
         self._connections = asyncio.Semaphore(_CONNECTIONS)
         self._tally = Tally(engine, self._connections)
         self._leases = Leases(engine, settings.lease_seconds)
@@ -106,6 +108,7 @@ class Worker:
             asyncio.create_task(self._leases.renew()),
             asyncio.create_task(listen(self._engine, self.wake)),
             asyncio.create_task(self._following.run()),
+            asyncio.create_task(self._witnessing.run()),
             asyncio.create_task(self._tally.keep()),
             asyncio.create_task(upkeep(self._engine, self._settings.attempts_days)),
         ]

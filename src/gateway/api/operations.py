@@ -17,6 +17,7 @@ from gateway.api.forwarding import (
     breaker_shown,
     connector_shown,
     follow_shown,
+    witness_shown,
 )
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
@@ -42,6 +43,8 @@ from gateway.flow.steer import (
 )
 
 router = APIRouter(prefix="/v1", tags=["operations"])
+
+WITNESS = "witness"
 
 
 @router.get("/connectors", response_model=ConnectorPage, responses=problems(400, 401, 403))
@@ -69,7 +72,15 @@ async def read_connector(name: Name, gateway: GatewayParts, sees: Sight) -> Resp
     async with driver(gateway.engine) as raw:
         known = await find_breaker(raw, row.id)
         followed = await find_follow(raw, row.id)
-    return Json(connector_shown(row) | {"breaker": breaker_shown(known), "returns": follow_shown(followed)})
+    is_witness = row.kind == WITNESS
+    return Json(
+        connector_shown(row)
+        | {
+            "breaker": breaker_shown(known),
+            "returns": None if is_witness else follow_shown(followed),
+            "witness": witness_shown(followed) if is_witness else None,
+        }
+    )
 
 
 @router.put(
@@ -169,14 +180,16 @@ def _wrong_reminders(document: ConnectorDocument) -> Sequence[Place]:
     if document.remind is not None and not document.remind.events:
         message = Text("Cần due_in_days hoặc overdue.", "Give due_in_days or overdue.")
         wrong.append(Place("/remind", message))
-    if document.remind is None and document.what == What.none:
+    if document.remind is None and document.what == What.none and document.kind != WITNESS:
         message = Text("Không có gì để gửi: thiếu remind.", "Nothing would be sent: there is no remind.")
         wrong.append(Place("/what", message))
     return wrong
 
 
 def _wrong_what(document: ConnectorDocument) -> Sequence[Place]:
-    """A data value has no kind of report: of both kinds, the one would overwrite the other."""
+    """A witness is given no reports; of a data value's two kinds of report one would overwrite the other."""
+    if document.kind == WITNESS and document.what != What.none:
+        return [Place("/what", Text("Loại witness chỉ nhận none.", "Kind witness takes none."))]
     if document.kind != "dhis2" or document.what != What.all:
         return []
     return [

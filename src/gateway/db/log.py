@@ -63,6 +63,16 @@ texts = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
 )
 
+# Signature lines of witnesses, to be read with the checkpoint's own.
+cosignatures = sa.Table(
+    "log_cosignatures",
+    metadata,
+    sa.Column("size", Serial, primary_key=True, autoincrement=False),
+    sa.Column("connector_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("line", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+)
+
 STEP = 4
 """Every so many levels of the tree have their nodes stored."""
 
@@ -199,9 +209,28 @@ async def seal(
     )
 
 
+_CHECKPOINT = """
+SELECT size, root, at, note || coalesce(
+    (SELECT string_agg(line, '' ORDER BY connector_id) FROM log_cosignatures c WHERE c.size = k.size), '') AS note
+  FROM log_checkpoints k
+"""
+
+
+async def add_cosignature(connection: Any, size: int, connector: int, line: str, at: datetime) -> None:
+    """Keep a witness's signature of a checkpoint."""
+    await connection.execute(
+        "INSERT INTO log_cosignatures (size, connector_id, line, at) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (size, connector_id) DO UPDATE SET line = excluded.line, at = excluded.at",
+        size,
+        connector,
+        line,
+        at,
+    )
+
+
 async def newest_checkpoint(connection: Any) -> KeptCheckpoint | None:
-    row = await connection.fetchrow("SELECT size, root, note, at FROM log_checkpoints ORDER BY size DESC LIMIT 1")
-    return None if row is None else KeptCheckpoint(*row)
+    row = await connection.fetchrow(f"{_CHECKPOINT} ORDER BY size DESC LIMIT 1")
+    return None if row is None else KeptCheckpoint(**row)
 
 
 async def begun_at(connection: Any) -> datetime | None:
@@ -210,20 +239,10 @@ async def begun_at(connection: Any) -> datetime | None:
     return found
 
 
-async def checkpoint_from(connection: Any, size: int) -> KeptCheckpoint | None:
-    """The first checkpoint of at least so many entries."""
-    row = await connection.fetchrow(
-        "SELECT size, root, note, at FROM log_checkpoints WHERE size >= $1 ORDER BY size LIMIT 1", size
-    )
-    return None if row is None else KeptCheckpoint(*row)
-
-
 async def checkpoints_between(connection: Any, after: int, size: int) -> list[KeptCheckpoint]:
     """Checkpoints of more than some entries and at most some others, smallest first."""
-    rows = await connection.fetch(
-        "SELECT size, root, note, at FROM log_checkpoints WHERE size > $1 AND size <= $2 ORDER BY size", after, size
-    )
-    return [KeptCheckpoint(*row) for row in rows]
+    rows = await connection.fetch(f"{_CHECKPOINT} WHERE size > $1 AND size <= $2 ORDER BY size", after, size)
+    return [KeptCheckpoint(**row) for row in rows]
 
 
 async def entries_from(connection: Any, start: int, limit: int) -> list[KeptEntry]:

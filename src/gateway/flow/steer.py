@@ -82,7 +82,7 @@ class ConnectorDocument(Document):
         description="How the upstream is spoken to: `gateway` (another instance of this gateway); `http_json`; "
         "`webhook` (Standard Webhooks); `lgsp` (OAuth 2.0 "
         "client credentials, then as `http_json`); `ndxp` (through an adapter of X-Road servers, after signing in to "
-        "the provider); `dhis2` (data value sets)."
+        "the provider); `dhis2` (data value sets); `witness` (of the log: C2SP tlog-witness, with `what` `none`)."
     )
     url: str = Field(min_length=1, max_length=2000)
     forms: list[_Name] | None = Field(None, min_length=1, max_length=1000, description="Only these forms; null: all.")
@@ -105,7 +105,8 @@ class ConnectorDocument(Document):
         None,
         description="What the kind asks for beyond this; no secrets. `lgsp`: `token_url`, and `scope` if one is asked "
         "for. `ndxp`: `dstcode`, `provider_url`, `service`, `login`. `dhis2`: `forms`, `org_units`, and `periods` that "
-        "are not of its calendar. `http_json`, `lgsp` and `ndxp`, for a receiver of another shape: `accepted`, "
+        "are not of its calendar. `witness`: `vkey`, its public key. "
+        "`http_json`, `lgsp` and `ndxp`, for a receiver of another shape: `accepted`, "
         "`returned` and `withdrawn`, each with `method`, `path`, `headers`, `body`, `taken` and `busy`, and the tables "
         "`codes`; where there is any of the three, an event without one is not sent. `webhook` and `gateway` have "
         "none.",
