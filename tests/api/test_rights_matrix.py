@@ -327,7 +327,8 @@ async def test_with_the_other_province_s_own_token_the_same_requests_reach_it(
             if isinstance(tried, str) or not route.startswith("GET") or tried.status == 200 or place == "from":
                 continue
             answer = await ask(client, route, tried, others)
-            assert answer.status_code in {200, 409}, (route, place, answer.text[:300])
+            reached = answer.status_code in {200, 409} or "proof-pending" in answer.text
+            assert reached, (route, place, answer.text[:300])
 
 
 async def test_an_idempotency_key_of_another_client_is_another_key(client_for: NewClient, others: Others) -> None:
