@@ -7,6 +7,7 @@ SHA-256. If one does not, the export is read again and it is found out where and
 
 import base64
 import re
+from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -169,8 +170,9 @@ class _Reading:
             if each.index != self.tree.size:
                 self._misplaced(each.index)
                 continue
-            self._add(each, nodes)
-            self._look_into(each.index, bytes(each.entry), receipts)
+            entry = bytes(each.entry)
+            self._add(each, entry, nodes)
+            self._look_into(each.index, entry, receipts)
             if self.tree.size in wanted_roots:
                 self._compare_roots(wanted_roots.pop(self.tree.size))
         for size in sorted(wanted_roots):
@@ -190,9 +192,9 @@ class _Reading:
         for _, proof in self.held.proofs:
             yield proof.index, read_checkpoint(read_note(proof.checkpoint)).size
 
-    def _add(self, line: Line, nodes: frozenset[Node]) -> None:
-        leaf = leaf_hash(bytes(line.entry))
-        if self.claimed is not None or base64.b64encode(leaf).decode() != line.leaf:
+    def _add(self, line: Line, entry: bytes, nodes: frozenset[Node]) -> None:
+        leaf = leaf_hash(entry)
+        if self.claimed is not None or b2a_base64(leaf, newline=False).decode() != line.leaf:
             if self.claimed is None:
                 self.claimed, self.misnamed = self.tree.copy(), line.index
             try:
