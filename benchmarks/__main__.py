@@ -22,6 +22,7 @@ from benchmarks.exports import exports
 from benchmarks.held_snapshot import held_snapshot
 from benchmarks.history import history
 from benchmarks.ingest import looking_back, single_reports
+from benchmarks.log import verified
 from benchmarks.national import national_aggregate
 from benchmarks.obligations import what_is_owed
 from benchmarks.outcome import Comparison, Memory, as_table, memory_table
@@ -48,6 +49,7 @@ class Part(StrEnum):
     exports = "exports"
     history = "history"
     obligations = "obligations"
+    log = "log"
     delivery = "delivery"
     sending = "sending"
     queues = "queues"
@@ -98,6 +100,10 @@ _COMPARISONS: dict[Part, tuple[str, Callable[[Bench, Keys, Size], Awaitable[list
     Part.batch: (
         "Batches, over a bare COPY",
         lambda bench, keys, size: batches(bench, keys, size.rounds, values=300_000),
+    ),
+    Part.log: (
+        "A log verified offline, over a bare SHA-256 of its lines",
+        lambda bench, keys, size: verified(size.rounds),
     ),
     Part.sending: (
         "Deliveries of one worker, over a bare httpx loop",

@@ -16,6 +16,7 @@ from gateway.access.accounts import trust
 from gateway.api.deps import Gateway
 from gateway.app import build_app, build_gateway
 from gateway.db.engine import open_engine
+from gateway.evidence.public import public_keys
 from gateway.settings import Settings
 from gateway_under_test import Account, add_account, bearer, clean
 
@@ -68,7 +69,7 @@ class Level:
     @property
     def keys(self) -> list[dict[str, Any]]:
         """Its public keys, as it publishes them."""
-        return list(self.gateway.keys.public()["keys"])
+        return list(public_keys(self.gateway.keys, self.gateway.settings.issuer)["keys"])
 
 
 @asynccontextmanager

@@ -44,6 +44,12 @@ from gateway.settings import Settings
 T = TypeVar("T")
 
 FILLED = (
+    "log_pending",
+    "log_entries",
+    "log_nodes",
+    "log_checkpoints",
+    "log_cosignatures",
+    "log_texts",
     "report_rows",
     "payloads",
     "report_events",

@@ -25,6 +25,7 @@ from gateway.api import (
     extensions,
     health,
     lineage,
+    log,
     obligations,
     observations,
     operations,
@@ -59,6 +60,7 @@ TAGS = [
     {"name": "obligations", "description": "What is owed, where it stands, more time for it, and how complete it is."},
     {"name": "consolidations", "description": "A parent's report made from its children's, level by level."},
     {"name": "operations", "description": "Connectors and deliveries (operators)."},
+    {"name": "log", "description": "The tamper-evident log: checkpoints, proofs and entries."},
     {"name": "access", "description": "Tokens, clients and public keys."},
     {"name": "operating", "description": "Health and metrics."},
 ]
@@ -130,6 +132,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         reconciliation.router,
         tokens.router,
         clients.router,
+        log.router,
         health.router,
     ):
         app.include_router(router)

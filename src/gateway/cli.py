@@ -10,22 +10,28 @@ import typer
 
 from gateway.app import build_app
 from gateway.client_commands import clients
-from gateway.command import fail, out, read_settings, run
-from gateway.db.engine import database
+from gateway.command import err, fail, out, read_settings, run
+from gateway.db.engine import database, driver
 from gateway.db.migrate import differences, upgrade
+from gateway.db.schema import require_fit
 from gateway.demo.errors import DemoError
 from gateway.demo.run import PROVINCES, run_demo
 from gateway.domain.exact import decode, encode
+from gateway.evidence.audit import Audited
+from gateway.evidence.export import export
 from gateway.flow.amend import Document, change
 from gateway.flow.load import Catalogues
 from gateway.sandbox.server import run_sandbox
 from gateway.serve import load_bundled, serve
-from gateway.submit import SubmitError, submit_files, validate_files, verify
+from gateway.submit import SubmitError, submit_files, validate_files
+from gateway.verify import read_public_keys, verify_log, verify_one, verify_proof
 from gateway.worker import main as run_worker
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 catalog = typer.Typer(no_args_is_help=True, help="Forms, code lists and agencies.")
 cli.add_typer(catalog, name="catalog")
+logs = typer.Typer(no_args_is_help=True, help="The tamper-evident log.")
+cli.add_typer(logs, name="log")
 cli.add_typer(clients, name="client")
 
 
@@ -178,14 +184,62 @@ def validate_command(
 
 @cli.command("verify")
 def verify_command(
-    receipt: Annotated[str, typer.Argument(help="A receipt, or a file that holds one.")],
     keys: Annotated[Path, typer.Option(help="The gateway's jwks.json.")],
+    receipt: Annotated[str | None, typer.Argument(help="A receipt, or a file that holds one.")] = None,
     payload: Annotated[Path | None, typer.Option(help="The bytes the receipt should be for.")] = None,
+    proof: Annotated[Path | None, typer.Option(help="The proof that the report is in the log.")] = None,
+    log: Annotated[str | None, typer.Option(help="A log's export, or - for standard input.")] = None,
+    held: Annotated[
+        list[Path] | None, typer.Option(help="Receipts, proofs or checkpoints that you kept; a file or a folder.")
+    ] = None,
 ) -> None:
-    """Check a receipt offline, with the gateway's public keys alone."""
+    """Check a receipt, its proof, or a whole log offline, with the gateway's public keys alone."""
+    if receipt is None and proof is None and log is None:
+        raise fail("give a receipt, --proof or --log")
     try:
-        claims = verify(receipt, keys, payload)
+        public, genuine = read_public_keys(keys), None
+        if receipt is not None:
+            genuine = verify_one(receipt, public, payload)
+            out.print("[green]✓[/] the receipt is genuine")
+        if proof is not None:
+            index, signed = verify_proof(proof, genuine, public)
+            out.print(f"[green]✓[/] it is entry {index} of {signed.origin}, signed over {signed.size} entries")
+        if genuine is not None:
+            sys.stdout.write(encode(genuine.claims).decode() + "\n")
+        audited = None if log is None else verify_log(log, held or [], public)
     except SubmitError as error:
         raise fail(str(error)) from None
-    out.print("[green]✓[/] the receipt is genuine")
-    sys.stdout.write(encode(claims).decode() + "\n")
+    if audited is not None:
+        _tell_log(audited)
+
+
+def _tell_log(audited: Audited) -> None:
+    if not audited.faults:
+        words = f"{audited.size} entries, {audited.signed} of them signed; {audited.held} held things agree"
+        out.print(f"[green]✓[/] nothing was changed: {words}")
+        return
+    first, *others = audited.faults
+    for each in others:
+        err.print(f"  also {each}", highlight=False, soft_wrap=True, markup=False)
+    raise fail(f"the log was changed, first at {first}")
+
+
+@logs.command("export")
+def log_export(
+    start: Annotated[int, typer.Option("--from", help="The first entry.", min=0)] = 0,
+) -> None:
+    """Write the log as it is in the database, for `gateway verify --log`: a JSON line for each entry and checkpoint."""
+    settings = read_settings()
+
+    async def work() -> None:
+        with database(settings) as engine:
+            try:
+                await require_fit(engine)
+                async with driver(engine) as connection:
+                    async for line in export(connection, start):
+                        sys.stdout.buffer.write(encode(line) + b"\n")
+            finally:
+                await engine.dispose()
+        sys.stdout.buffer.flush()
+
+    run(work())

@@ -90,6 +90,13 @@ class NotFound(GatewayError):
     title = Text("Không tìm thấy", "Not found")
 
 
+class ProofPending(GatewayError):
+    """The report is stored, and its entry of the log is about to be sealed: ask again in a second."""
+
+    status, slug = 404, "proof-pending"
+    title = Text("Chưa có bằng chứng trong nhật ký", "Proof pending")
+
+
 class MethodNotAllowed(GatewayError):
     """The route exists, but not with this method."""
 

@@ -1,7 +1,8 @@
 """The gateway's keys: files in one directory, never in the database.
 
-``receipt-*.pem`` sign receipts, ``token-*.pem`` sign access tokens (both Ed25519, PKCS #8), ``encryption-*.key``
-encrypt upstream credentials. The last name in order is the one in use; older ones stay for verifying.
+``receipt-*.pem`` sign receipts, ``log-*.pem`` checkpoints of the log, ``token-*.pem`` access tokens (all Ed25519,
+PKCS #8), ``encryption-*.key`` encrypt upstream credentials. The last name in order is the one in use; older ones
+stay for verifying.
 """
 
 import fcntl
@@ -43,16 +44,8 @@ class Keys:
 
     receipts: SigningKeys
     tokens: SigningKeys
+    log: SigningKeys
     secrets: MultiFernet
-
-    def public(self) -> dict[str, list[dict[str, object]]]:
-        """The JSON Web Key Set (RFC 7517) that verifies receipts: public halves, old keys included."""
-        return {
-            "keys": [
-                {**key.as_dict(private=False), "kid": key.kid, "alg": "Ed25519", "use": "sig"}
-                for key in self.receipts.all
-            ]
-        }
 
 
 def load_keys(settings: Settings) -> Keys:
@@ -67,6 +60,7 @@ def load_keys(settings: Settings) -> Keys:
         return Keys(
             receipts=_signing_keys(directory, "receipt", may_make),
             tokens=_signing_keys(directory, "token", may_make),
+            log=_signing_keys(directory, "log", may_make),
             secrets=MultiFernet(
                 [Fernet(path.read_bytes()) for path in _files(directory, "encryption", ".key", may_make)][::-1]
             ),

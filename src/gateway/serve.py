@@ -15,6 +15,8 @@ from gateway.catalog import bundled_documents
 from gateway.db.engine import database
 from gateway.db.migrate import upgrade
 from gateway.db.schema import require_fit
+from gateway.evidence.note import LogSigner
+from gateway.evidence.sealer import Sealer
 from gateway.flow.amend import Document, fill
 from gateway.flow.load import Catalogues
 from gateway.flow.wake import Notifier
@@ -78,6 +80,7 @@ async def serve(settings: Settings, with_worker: bool) -> None:
         notifier = Notifier(engine)
         gateway.intake.forward = notifier.wake
         notifying = asyncio.create_task(notifier.run())
+        sealing = asyncio.create_task(Sealer(engine, LogSigner(gateway.keys.log, settings.issuer)).run())
         worker = Worker(settings, engine, gateway.catalogues, gateway.keys) if with_worker else None
         if worker is not None:
             gateway.intake.forward = _both(worker.wake, notifier.wake)
@@ -96,8 +99,9 @@ async def serve(settings: Settings, with_worker: bool) -> None:
                 for number in (signal.SIGTERM, signal.SIGINT):  # a second one ends it at once
                     asyncio.get_running_loop().add_signal_handler(number, worker.stop)
                 await sending
-            notifying.cancel()
-            await asyncio.wait([notifying])
+            for task in (notifying, sealing):
+                task.cancel()
+            await asyncio.wait([notifying, sealing])
             await engine.dispose()
             log.info("stopped")
 

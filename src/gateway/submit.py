@@ -20,7 +20,7 @@ from gateway.domain.form import Form, FormFault
 from gateway.domain.form_document import FormDocument
 from gateway.domain.report import Finding
 from gateway.errors import GatewayError
-from gateway.evidence.receipts import InvalidReceipt, key_set, verify_receipt
+from gateway.evidence.receipts import key_set
 from gateway.flow.judge import Knowledge, verdict_on
 from gateway.flow.load import catalogue_of
 from gateway.flow.prepare import Push, prepare
@@ -118,19 +118,6 @@ def offline_catalogue(form: Path | None) -> Catalogue:
         documents = [each for each in documents if each[0] != "form" or each[1]["code"] != own.code]
         documents.append(("form", own.model_dump()))
     return catalogue_of(documents)
-
-
-def verify(receipt: str, keys: Path, payload: Path | None) -> dict[str, Any]:
-    """The claims of a receipt, given as itself or as a file. Raises ``SubmitError`` unless it is genuine."""
-    given = Path(receipt)
-    text = given.read_text(encoding="utf-8") if len(receipt) < 255 and given.exists() else receipt
-    try:
-        claims = verify_receipt(text, key_set(decode(_read(keys))))
-    except (InvalidReceipt, ValueError) as error:
-        raise SubmitError(f"not genuine: {error}") from error
-    if payload is not None and hashlib.sha256(_read(payload)).hexdigest() != claims["sha256"]:
-        raise SubmitError(f"genuine, but not for the bytes of {payload}")
-    return claims
 
 
 def read_keys(issuer: str, file: Path | None) -> list[dict[str, Any]]:

@@ -21,6 +21,8 @@ from gateway.db.engine import database, driver, is_outage, tell_failure
 from gateway.db.schema import require_fit
 from gateway.domain.breaker import BreakerPolicy
 from gateway.domain.delivery import DEFAULT_SCHEDULE, RetrySchedule
+from gateway.evidence.note import LogSigner
+from gateway.evidence.sealer import Sealer
 from gateway.flow.load import Catalogues
 from gateway.flow.remind import NothingToSend, Reminders
 from gateway.flow.tally import Tally
@@ -36,6 +38,7 @@ from gateway.sending.messages import Messages
 from gateway.sending.record import Recorder
 from gateway.settings import Settings
 from gateway.upstreams import Upstreams
+from gateway.witnessing import Witnessing
 
 _CONNECTIONS = 4
 """How many of the pool's connections a worker uses at once, so that it leaves the rest to the API."""
@@ -62,6 +65,7 @@ class Worker:
         self._upstreams = Upstreams(keys.secrets, settings.attempt_seconds)
         self._reminders = Reminders(engine, catalogues)
         self._following = Following(engine, catalogues, self._upstreams, timedelta(seconds=settings.follow_seconds))
+        self._witnessing = Witnessing(engine, self._upstreams, timedelta(seconds=settings.follow_seconds))
         self._connections = asyncio.Semaphore(_CONNECTIONS)
         self._tally = Tally(engine, self._connections)
         self._leases = Leases(engine, settings.lease_seconds)
@@ -104,6 +108,7 @@ class Worker:
             asyncio.create_task(self._leases.renew()),
             asyncio.create_task(listen(self._engine, self.wake)),
             asyncio.create_task(self._following.run()),
+            asyncio.create_task(self._witnessing.run()),
             asyncio.create_task(self._tally.keep()),
             asyncio.create_task(upkeep(self._engine, self._settings.attempts_days)),
         ]
@@ -224,9 +229,12 @@ async def main(settings: Settings) -> None:
     with database(settings) as engine:
         await _require_fit(engine)
         worker = Worker(settings, engine, Catalogues(engine), keys)
+        sealing = asyncio.create_task(Sealer(engine, LogSigner(keys.log, settings.issuer)).run())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
         try:
             await worker.run()
         finally:
+            sealing.cancel()
+            await asyncio.wait([sealing])
             await engine.dispose()

@@ -212,6 +212,8 @@ PLACES: dict[str, dict[str, Entry]] = {
     "GET /v1/deliveries/{delivery}": BY_DELIVERY,
     "POST /v1/deliveries/{delivery}/retry": BY_DELIVERY | REASON,
     "POST /v1/deliveries/{delivery}/cancel": BY_DELIVERY | REASON,
+    "GET /v1/log/entries": {"from": Try(403, lambda _: {"params": {"from": "0"}})},
+    "GET /v1/reports/{report}/proof": BY_REPORT,
     "GET /v1/clients": {"under": query(403, under=FOREIGN), "cursor": cursor("/clients")},
     "POST /v1/clients": {"body": sent(403, {"name": "x", "agency": FOREIGN_BELOW, "scopes": ["reports:read"]})},
     "POST /v1/clients/{client}/rotate": BY_CLIENT | {"body": "nothing in it is another's"},
@@ -325,7 +327,8 @@ async def test_with_the_other_province_s_own_token_the_same_requests_reach_it(
             if isinstance(tried, str) or not route.startswith("GET") or tried.status == 200 or place == "from":
                 continue
             answer = await ask(client, route, tried, others)
-            assert answer.status_code in {200, 409}, (route, place, answer.text[:300])
+            reached = answer.status_code in {200, 409} or "proof-pending" in answer.text
+            assert reached, (route, place, answer.text[:300])
 
 
 async def test_an_idempotency_key_of_another_client_is_another_key(client_for: NewClient, others: Others) -> None:

@@ -1,6 +1,6 @@
 """API clients: making them, giving them new credentials, ending them, and saying whose reports they may relay."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -25,8 +25,10 @@ from gateway.db.clients import (
     lock_client,
     revoke_client,
 )
-from gateway.db.engine import driver, server_now
+from gateway.db.engine import clock, driver, server_now
+from gateway.db.log import add_entries, record_entries
 from gateway.db.relays import trust_issuer
+from gateway.domain.entry import new_entry
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, StateConflict, Text
 
 Sees: TypeAlias = Callable[[str | None], bool]
@@ -66,6 +68,8 @@ async def make_client(
         | {"certificate_bound": asked.certificate_bound}
         | (asked.limits.model_dump() if asked.limits else {}),
     )
+    about = {"agency": agency, "scopes": scopes, "certificate_bound": asked.certificate_bound, **_way(asked)}
+    await _note(connection, "client-made", client, by, about, {"name": asked.name})
     return Made(client, await _add_credential(connection, client, asked))
 
 
@@ -94,6 +98,8 @@ async def rotate_client(
         overlap = timedelta(seconds=asked.overlap_seconds) if each is good[-1] else timedelta()
         await end_credential(connection, each.id, overlap)
     await forget_old_secret(connection, client)
+    about = {"overlap_seconds": asked.overlap_seconds, **_way(asked)}
+    await _note(connection, "client-rotated", client, by, about)
     return Made(client, await _add_credential(connection, client, asked))
 
 
@@ -105,13 +111,40 @@ async def set_limits(
     if by is not None and by.client == client and by.agency is not None:
         raise Forbidden(Text("Không tự đặt giới hạn cho mình.", "A client does not set its own limits."))
     await limit_client(connection, client, limits.model_dump())
+    await _note(connection, "client-limited", client, by, _texts(limits))
 
 
-async def end_client(connection: AsyncConnection, client: UUID, sees: Sees) -> None:
+async def end_client(connection: AsyncConnection, client: UUID, sees: Sees, by: Caller | None = None) -> None:
     """Revoke a client, with its credentials and the tokens that are out. Raises ``NotFound``."""
-    _seen(await lock_client(connection, client), sees)
+    kept = _seen(await lock_client(connection, client), sees)
     await revoke_client(connection, client)
     await forget_old_secret(connection, client)
+    if kept.row.revoked_at is None:
+        await _note(connection, "client-revoked", client, by, {})
+
+
+async def _note(
+    connection: AsyncConnection,
+    what: str,
+    client: UUID,
+    by: Caller | None,
+    about: Mapping[str, object],
+    texts: Mapping[str, str | None] | None = None,
+) -> None:
+    """Have the log record what was done with a client; ``by`` is None for a command."""
+    at = await server_now(connection)
+    entry = new_entry(what, at, None if by is None else by.client, {"client": str(client), **about}, texts=texts)
+    await record_entries(connection, [entry])
+
+
+def _way(asked: CredentialDocument) -> dict[str, object]:
+    """How a client is to prove who it is: by which keys, or by a secret, of which nothing is said."""
+    keys = None if asked.jwks is None else [each["kid"] for each in _keys(asked.jwks)]
+    return {"keys": keys, "jwks_uri": asked.jwks_uri}
+
+
+def _texts(limits: LimitsDocument) -> dict[str, object]:
+    return {name: None if value is None else str(value) for name, value in limits.model_dump().items()}
 
 
 def _seen(kept: KeptClient | None, sees: Sees) -> KeptClient:
@@ -168,5 +201,7 @@ async def trust(engine: AsyncEngine, client: UUID, issuer: str, keys: list[dict[
         raise NotFound(Text("Không có client này.", "There is no such client."))
     if Scope.reports_relay not in found.row.scopes:
         raise StateConflict(Text("Client không có quyền reports:relay.", "The client has no scope reports:relay."))
-    async with driver(engine) as connection:
+    async with driver(engine) as connection, connection.transaction():
+        about = {"client": str(client), "issuer": issuer, "keys": sorted(str(key["kid"]) for key in keys)}
+        await add_entries(connection, [new_entry("client-trusted", await clock(connection), None, about)])
         return await trust_issuer(connection, client, issuer, keys)

@@ -196,10 +196,10 @@ async def limit(client: UUID, request: Request, gateway: GatewayParts, caller: R
     response_model=ClientShape,
     responses=problems(400, 401, 403, 404),
 )
-async def revoke(client: UUID, gateway: GatewayParts, sees: Sight) -> Response:
+async def revoke(client: UUID, gateway: GatewayParts, caller: Registrar, sees: Sight) -> Response:
     """End a client for good: no new tokens, and within five seconds those that are out open nothing."""
     async with gateway.engine.begin() as connection:
-        await end_client(connection, client, sees)
+        await end_client(connection, client, sees, caller)
         kept = await lock_client(connection, client)
     return Json(client_shown(_there(kept)))
 

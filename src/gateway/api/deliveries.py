@@ -77,6 +77,7 @@ async def retry(
     delivery: UUID,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
+    caller: Operator,
     sees: Sight,
     why: Why,
 ) -> Response:
@@ -84,7 +85,7 @@ async def retry(
 
     409 while it is being sent, once it is delivered, and once a later delivery of the same report may have arrived.
     """
-    kept = await retry_delivery(gateway.engine, delivery, sees, why)
+    kept = await retry_delivery(gateway.engine, delivery, sees, why, caller.client)
     return Json(delivery_shown(kept, catalogue))
 
 
@@ -99,6 +100,7 @@ async def cancel(
     delivery: UUID,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
+    caller: Operator,
     sees: Sight,
     why: Why,
 ) -> Response:
@@ -106,5 +108,5 @@ async def cancel(
 
     409 while it is being sent, and once it is delivered.
     """
-    kept = await give_up_delivery(gateway.engine, delivery, sees, why)
+    kept = await give_up_delivery(gateway.engine, delivery, sees, why, caller.client)
     return Json(delivery_shown(kept, catalogue))

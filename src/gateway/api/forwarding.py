@@ -180,17 +180,35 @@ class FollowShape(BaseModel):
     failure: str | None = Field(description="Why it could not be asked, if the last look failed.")
 
 
+class WitnessShape(BaseModel):
+    """How far a witness has signed the log."""
+
+    size: int | None = Field(description="Of the checkpoint that it signed last.")
+    signed_at: datetime | None = Field(description="When it was last asked with success.")
+    failure: str | None = Field(description="Why it did not sign, if it did not; a contradiction is an alarm.")
+
+
 class ConnectorNow(ConnectorShape):
     """A connector, and whether its upstream is being spared."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_SHOWN | {"breaker": _BREAKER, "returns": None}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [_SHOWN | {"breaker": _BREAKER, "returns": None, "witness": None}]}
+    )
 
     breaker: BreakerShape
     returns: FollowShape | None = Field(description="Of kind `gateway`: how its returns are being followed.")
+    witness: WitnessShape | None = Field(description="Of kind `witness`: what it has signed.")
 
 
 def follow_shown(kept: KeptFollow | None) -> dict[str, object] | None:
     return None if kept is None else {"followed_at": kept.followed_at, "failure": kept.failure}
+
+
+def witness_shown(kept: KeptFollow | None) -> dict[str, object] | None:
+    if kept is None:
+        return None
+    size = None if kept.cursor is None else int(kept.cursor)
+    return {"size": size, "signed_at": kept.followed_at, "failure": kept.failure}
 
 
 def breaker_shown(known: Known) -> dict[str, object]:

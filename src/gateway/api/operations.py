@@ -17,6 +17,7 @@ from gateway.api.forwarding import (
     breaker_shown,
     connector_shown,
     follow_shown,
+    witness_shown,
 )
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
@@ -25,7 +26,7 @@ from gateway.api.sight import WHY, Name, Sight, Why
 from gateway.connectors.connector import ConnectorSettings, InvalidConnectorOptions, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
 from gateway.db.breakers import find_breaker
-from gateway.db.connectors import all_connectors, find_connector, pause_connector
+from gateway.db.connectors import all_connectors, find_connector
 from gateway.db.engine import driver
 from gateway.db.follows import find_follow
 from gateway.domain.catalogue import Catalogue
@@ -34,14 +35,16 @@ from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
 from gateway.flow.prepare import find_agency
 from gateway.flow.steer import (
     ConnectorDocument,
-    Sees,
     change_connector,
     end_connector,
+    hold_connector,
     known_credentials,
     retry_connector,
 )
 
 router = APIRouter(prefix="/v1", tags=["operations"])
+
+WITNESS = "witness"
 
 
 @router.get("/connectors", response_model=ConnectorPage, responses=problems(400, 401, 403))
@@ -69,7 +72,15 @@ async def read_connector(name: Name, gateway: GatewayParts, sees: Sight) -> Resp
     async with driver(gateway.engine) as raw:
         known = await find_breaker(raw, row.id)
         followed = await find_follow(raw, row.id)
-    return Json(connector_shown(row) | {"breaker": breaker_shown(known), "returns": follow_shown(followed)})
+    is_witness = row.kind == WITNESS
+    return Json(
+        connector_shown(row)
+        | {
+            "breaker": breaker_shown(known),
+            "returns": None if is_witness else follow_shown(followed),
+            "witness": witness_shown(followed) if is_witness else None,
+        }
+    )
 
 
 @router.put(
@@ -169,14 +180,16 @@ def _wrong_reminders(document: ConnectorDocument) -> Sequence[Place]:
     if document.remind is not None and not document.remind.events:
         message = Text("Cần due_in_days hoặc overdue.", "Give due_in_days or overdue.")
         wrong.append(Place("/remind", message))
-    if document.remind is None and document.what == What.none:
+    if document.remind is None and document.what == What.none and document.kind != WITNESS:
         message = Text("Không có gì để gửi: thiếu remind.", "Nothing would be sent: there is no remind.")
         wrong.append(Place("/what", message))
     return wrong
 
 
 def _wrong_what(document: ConnectorDocument) -> Sequence[Place]:
-    """A data value has no kind of report: of both kinds, the one would overwrite the other."""
+    """A witness is given no reports; of a data value's two kinds of report one would overwrite the other."""
+    if document.kind == WITNESS and document.what != What.none:
+        return [Place("/what", Text("Loại witness chỉ nhận none.", "Kind witness takes none."))]
     if document.kind != "dhis2" or document.what != What.all:
         return []
     return [
@@ -226,9 +239,9 @@ async def remove_connector(name: Name, gateway: GatewayParts, caller: Operator, 
     response_model=ConnectorShape,
     responses=problems(400, 401, 403, 404),
 )
-async def pause(name: Name, gateway: GatewayParts, sees: Sight) -> Response:
+async def pause(name: Name, gateway: GatewayParts, caller: Operator, sees: Sight) -> Response:
     """Send nothing more through a connector; what is being sent is finished, and deliveries gather."""
-    return await _pause(name, gateway, sees, True)
+    return Json(connector_shown(await hold_connector(gateway.engine, name, sees, True, caller.client)))
 
 
 @router.post(
@@ -237,21 +250,9 @@ async def pause(name: Name, gateway: GatewayParts, sees: Sight) -> Response:
     response_model=ConnectorShape,
     responses=problems(400, 401, 403, 404),
 )
-async def resume(name: Name, gateway: GatewayParts, sees: Sight) -> Response:
+async def resume(name: Name, gateway: GatewayParts, caller: Operator, sees: Sight) -> Response:
     """Send again through a connector that was paused."""
-    return await _pause(name, gateway, sees, False)
-
-
-async def _pause(name: str, gateway: GatewayParts, sees: Sees, paused: bool) -> Response:
-    async with gateway.engine.begin() as connection:
-        row = await find_connector(connection, name)
-        if row is None or not sees(row.under):
-            raise NotFound()
-        await pause_connector(connection, name, paused)
-        row = await find_connector(connection, name)
-    if row is None:
-        raise NotFound()
-    return Json(connector_shown(row))
+    return Json(connector_shown(await hold_connector(gateway.engine, name, sees, False, caller.client)))
 
 
 @router.post(
@@ -264,6 +265,7 @@ async def _pause(name: str, gateway: GatewayParts, sees: Sees, paused: bool) -> 
 async def retry_all(
     name: Name,
     gateway: GatewayParts,
+    caller: Operator,
     sees: Sight,
     why: Why,
 ) -> Response:
@@ -271,4 +273,4 @@ async def retry_all(
 
     Left out is what a later delivery of the same report has passed.
     """
-    return Json({"retried": await retry_connector(gateway.engine, name, sees, why)})
+    return Json({"retried": await retry_connector(gateway.engine, name, sees, why, caller.client)})

@@ -42,7 +42,7 @@ _EXAMPLES: dict[int, list[GatewayError]] = {
     ],
     401: [errors.Unauthenticated()],
     403: [errors.Forbidden(), errors.Classified(), errors.UntrustedReceipt()],
-    404: [errors.NotFound()],
+    404: [errors.NotFound(), errors.ProofPending(retry_after=1)],
     406: [errors.NotAcceptable()],
     409: [
         errors.RevisionConflict(extra={"current": {"id": _REPORT, "revision": 1}}),

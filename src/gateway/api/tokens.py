@@ -13,6 +13,7 @@ from gateway.api.deps import GatewayParts, admit
 from gateway.api.identify import Claim, basic_claim, identify
 from gateway.api.json import Json
 from gateway.errors import GatewayError, MalformedRequest, TooManyRequests
+from gateway.evidence.public import public_keys
 
 router = APIRouter(tags=["access"])
 
@@ -144,5 +145,5 @@ def _pairs(form: str) -> dict[str, list[str]] | None:
 
 @router.get("/.well-known/jwks.json")
 async def read_keys(gateway: GatewayParts) -> Response:
-    """The public keys that verify receipts, old ones included (RFC 7517)."""
-    return Json(gateway.keys.public())
+    """The public keys that verify receipts and, with a `vkey` (C2SP), the log; old ones included (RFC 7517)."""
+    return Json(public_keys(gateway.keys, gateway.settings.issuer))

@@ -101,6 +101,34 @@ class Answers(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Cosigned:
+    """A witness's signature of a checkpoint, as a line of its note, and the time it says."""
+
+    line: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A witness knows the log at another size than it was asked to go on from."""
+
+    size: int
+
+
+class Contradicted(Exception):
+    """What somebody outside holds of the log does not agree with it; the message says what."""
+
+
+@runtime_checkable
+class Cosigns(Protocol):
+    """A connector of a kind whose upstream signs checkpoints of the log."""
+
+    async def cosign(self, old: int, path: Sequence[bytes], note: str) -> Cosigned | Behind:
+        """Have a checkpoint signed. Raises `UpstreamSilent` and `Contradicted`."""
+        ...
+
+
 class InvalidConnectorSettings(ValueError):
     """No connector can work with this URL or these credentials; the message says why, without the secret."""
 

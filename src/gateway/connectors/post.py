@@ -36,7 +36,7 @@ class SignedPost:
             raise InvalidConnectorSettings(f"{settings.kind} has no credentials named {', '.join(sorted(unknown))}")
         secret = self.credentials.get("signing_secret")
         self.keys = [] if secret is None else signing_keys(secret)
-        self._authorization = _authorization(self.credentials.get("bearer"))
+        self.authorization = _authorization(self.credentials.get("bearer"))
         self._secrets = [
             word
             for name, each in self.credentials.items()
@@ -75,7 +75,7 @@ class SignedPost:
             "webhook-id": identity,
             "webhook-timestamp": str(int(at.timestamp())),
             **signed,
-            **self._authorization,
+            **self.authorization,
             **headers,
         }
         return await self.exchange(Request(url or self._settings.url, sent, body, method), until=until)

@@ -9,6 +9,7 @@ from gateway.connectors.http_json import HttpJson
 from gateway.connectors.lgsp import Lgsp
 from gateway.connectors.ndxp import Ndxp
 from gateway.connectors.webhook import Webhook
+from gateway.connectors.witness import Witness
 
 _KINDS: Mapping[str, Callable[[ConnectorSettings], Connector]] = {
     "gateway": Gateway,
@@ -17,6 +18,7 @@ _KINDS: Mapping[str, Callable[[ConnectorSettings], Connector]] = {
     "lgsp": Lgsp,
     "ndxp": Ndxp,
     "dhis2": Dhis2,
+    "witness": Witness,
 }
 
 

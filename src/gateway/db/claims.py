@@ -11,6 +11,10 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from gateway.db.engine import clock
+from gateway.db.log import add_entries
+from gateway.domain.entry import NewEntry, new_entry
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -168,9 +172,12 @@ WITH ended AS (
       FROM unnest($1::uuid[], $2::timestamptz[]) AS seen(id, due_at)
      WHERE d.id = seen.id AND d.state = 'sending' AND d.due_at = seen.due_at
     RETURNING d.id, attempts, seen.due_at - $4::interval AS lost_at
+), made AS (
+    INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, reason)
+    SELECT id, attempts, lost_at, now(), 'ambiguous', $5 FROM ended
 )
-INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, reason)
-SELECT id, attempts, lost_at, now(), 'ambiguous', $5 FROM ended
+SELECT d.id, c.name AS connector, d.event, d.report_id
+  FROM ended JOIN deliveries d USING (id) JOIN connectors c ON c.id = d.connector_id
 """
 
 _LOST = "the worker went away before it recorded how the attempt ended"
@@ -201,7 +208,7 @@ async def claim_due(
                 is_changed = False
             poison = [row for row in seen if _loses(row) >= most_losses]
             if poison:
-                await connection.execute(
+                ended = await connection.fetch(
                     _QUARANTINE,
                     [row["id"] for row in poison],
                     [row["due_at"] for row in poison],
@@ -209,12 +216,27 @@ async def claim_due(
                     lease,
                     _LOST,
                 )
+                await add_entries(connection, _set_aside(ended, await clock(connection)))
             most = await _most(connection, slots) if is_shared and seen else slots.free
             chosen = _choose([row for row in seen if _loses(row) < most_losses], slots, most)
             rows = await _take(connection, chosen, lease, claim) if chosen else []
         if rows or not (is_changed or poison):
             return [_claimed(row, claim) for row in rows]
     return []
+
+
+def _set_aside(ended: Sequence[Any], at: datetime) -> list[NewEntry]:
+    """What the log has of deliveries that are not given again."""
+    return [
+        new_entry(
+            "exhausted",
+            at,
+            None,
+            {"delivery": str(row["id"]), "connector": row["connector"], "event": row["event"], "receipt": None},
+            report=row["report_id"],
+        )
+        for row in ended
+    ]
 
 
 def _loses(row: Any) -> int:

@@ -226,14 +226,15 @@ async def reopen_all(connection: Any, connector: int, words: str) -> int:
     return len(rows) + len(hastened)
 
 
-async def cancel_open(connection: Any, connector: int, words: str) -> None:
-    """Give up all that is pending or being sent to a connector; an attempt under way records nothing."""
-    await connection.execute(
+async def cancel_open(connection: Any, connector: int, words: str) -> int:
+    """Give up all that is pending or being sent to a connector, and return how many; attempts record nothing then."""
+    tag: str = await connection.execute(
         "UPDATE deliveries SET state = 'cancelled', claim = NULL, finished_at = now(), outcome = $2"
         " WHERE connector_id = $1 AND state IN ('pending', 'sending')",
         connector,
         words,
     )
+    return int(tag.split()[1])
 
 
 async def cancel_reminders(connection: Any, connector: int, events: Sequence[str], words: str) -> None:

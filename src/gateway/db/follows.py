@@ -1,4 +1,4 @@
-"""How far an upstream that is a gateway too has been followed: what it returned is returned here as well.
+"""How far an upstream has been followed: a gateway above, whose returns are made here too, or a witness of the log.
 
 One narrow row a connector. A worker takes a row for a while, asks the upstream with nothing open, and puts it back.
 """
@@ -16,7 +16,8 @@ follows = sa.Table(
     "follows",
     metadata,
     sa.Column("connector_id", sa.ForeignKey("connectors.id", ondelete="CASCADE"), primary_key=True),
-    # Of the upstream's feed of changes, what was read of it already; null before the first look.
+    # Of the upstream's feed of changes, what was read of it already; of a witness, the size that it signed last. Null
+    # before the first look.
     sa.Column("cursor", sa.Text),
     sa.Column("due_at", Instant, nullable=False, server_default=sa.func.now()),
     sa.Column("followed_at", Instant),
@@ -38,6 +39,7 @@ class KeptFollow:
 
     followed_at: datetime | None
     failure: str | None
+    cursor: str | None
 
 
 _BEGIN = """
@@ -97,5 +99,7 @@ async def put_failure(connection: Any, followed: Followed, failure: str, pause: 
 
 
 async def find_follow(connection: Any, connector: int) -> KeptFollow | None:
-    row = await connection.fetchrow("SELECT followed_at, failure FROM follows WHERE connector_id = $1", connector)
+    row = await connection.fetchrow(
+        "SELECT followed_at, failure, cursor FROM follows WHERE connector_id = $1", connector
+    )
     return None if row is None else KeptFollow(**row)

@@ -15,8 +15,10 @@ import asyncpg
 import msgspec
 
 from gateway.db.base import Overtaken
+from gateway.db.log import ADD, columns_of
 from gateway.db.related import KnownReport, LookUp, arguments, decoded, found_reports
 from gateway.db.relays import KeptRelay
+from gateway.domain.entry import NewEntry
 
 
 class KeyQuery(msgspec.Struct, frozen=True):
@@ -195,7 +197,7 @@ class NewKey:
     body: bytes
 
 
-_STORE = r"""
+_STORE = rf"""
 WITH ended AS (
     UPDATE reports SET status = 'superseded', ended_xid = coalesce(ended_xid, pg_current_xact_id())
      WHERE cardinality($2::uuid[]) > 0 AND id = ANY ($2::uuid[]) AND status IN ('accepted', 'returned') RETURNING id
@@ -245,10 +247,10 @@ WITH ended AS (
     INSERT INTO idempotency_keys (client_id, route, key, fingerprint, status, location, media_type, body)
     SELECT * FROM unnest($37::uuid[], $38::text[], $39::text[], $40::bytea[], $41::smallint[], $42::text[],
              $43::text[], $44::bytea[])
-)
+), logged AS ({ADD.format("$54", "$55", "$56", "$57", "$58")})
 SELECT require((SELECT max(revision) FROM catalog_revisions) = $1::bigint, 'the catalogue moved'),
        require((SELECT count(*) FROM ended) = cardinality($2::uuid[]), 'a corrected report moved')
-"""
+"""  # noqa: S608 - fixed words
 
 
 async def store(
@@ -257,8 +259,9 @@ async def store(
     reports: Sequence[NewReport],
     deliveries: Sequence[NewDelivery],
     keys: Sequence[NewKey],
+    entries: Sequence[NewEntry],
 ) -> None:
-    """Store judged reports with all that hangs on them, or nothing.
+    """Store judged reports with all that hangs on them, their entries of the log included, or nothing.
 
     Raises ``Overtaken`` when another writer stored a revision, ended a report, used a key or changed the
     catalogue since ``read_standing``.
@@ -312,6 +315,7 @@ async def store(
         [each.id for each in reports for _ in each.parts],
         [part for each in reports for part in each.parts],
         *_relayed([(each.id, each.relay) for each in reports if each.relay is not None]),
+        *columns_of(entries),
     ]
     try:
         await connection.fetchrow(_STORE, *arguments)

@@ -25,6 +25,7 @@ from gateway.db import (  # noqa: F401
     deliveries,
     failures,
     follows,
+    log,
     relays,
     reports,
     tallies,

@@ -1,11 +1,14 @@
 """Recording what attempts came to, and what becomes of their deliveries: each only while its claim is still ours."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from gateway.db.claims import Claimed
+from gateway.db.engine import clock
+from gateway.domain.entry import new_entry
 
 
 class NewAttempt(NamedTuple):
@@ -32,14 +35,16 @@ WITH ended AS (
            losses = 0, receipt = coalesce(given.receipt, d.receipt),
            finished_at = CASE WHEN given.state = 'pending' THEN d.finished_at ELSE now() END
       FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::smallint[], $7::text[],
-                  $8::text[], $9::text[], $10::timestamptz[], $11::text[])
-           AS given(id, claim, started_at, finished_at, outcome, status, reason, reply, state, due_at, receipt)
+                  $8::text[], $9::text[], $10::timestamptz[], $11::text[], $12::bytea[])
+           AS given(id, claim, started_at, finished_at, outcome, status, reason, reply, state, due_at, receipt, entry)
      WHERE d.id = given.id AND d.claim = given.claim
     RETURNING d.id, d.connector_id, d.attempts, given.claim, given.started_at, given.finished_at AS ended_at,
-              given.outcome AS came_to, given.status, given.reason AS why, given.reply
+              given.outcome AS came_to, given.status, given.reason AS why, given.reply, given.entry, d.report_id
 ), made AS (
     INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, status, reason, reply)
     SELECT id, attempts, started_at, ended_at, came_to, status, why, reply FROM ended
+), logged AS (
+    INSERT INTO log_pending (entry, report_id) SELECT entry, report_id FROM ended WHERE entry IS NOT NULL
 )
 SELECT id, claim, EXISTS (SELECT FROM breakers b WHERE b.connector_id = ended.connector_id
                                                    AND (failures > 0 OR opens_until IS NOT NULL)) AS is_troubled
@@ -66,19 +71,36 @@ async def record_attempts(connection: Any, ended: Sequence[tuple[Claimed, NewAtt
         [claimed.id for claimed, _ in in_order],
         [claimed.claim for claimed, _ in in_order],
         *zip(*(attempt for _, attempt in in_order), strict=True),
+        [_entry(claimed, attempt) for claimed, attempt in in_order],
     )
     ours: dict[tuple[UUID, UUID], bool] = {(row["id"], row["claim"]): row["is_troubled"] for row in rows}
     keys = [(claimed.id, claimed.claim) for claimed, _ in ended]
     return [Recorded(key in ours, ours.get(key, False)) for key in keys]
 
 
+def _entry(claimed: Claimed, attempt: NewAttempt) -> bytes | None:
+    """What the log has of an attempt that was the last of its delivery; None of one after which it is tried again."""
+    if attempt.state == "pending":
+        return None
+    receipt = None if attempt.receipt is None else hashlib.sha256(attempt.receipt.encode()).hexdigest()
+    about = {**_named(claimed), "receipt": receipt}
+    return new_entry(attempt.state, attempt.finished_at, None, about, report=claimed.report).entry
+
+
+def _named(claimed: Claimed) -> dict[str, object]:
+    return {"delivery": str(claimed.id), "connector": claimed.target.name, "event": claimed.event}
+
+
 async def cancel_claimed(connection: Any, claimed: Claimed, words: str) -> bool:
     """Give up a delivery of which nothing was sent; False, and nothing done, when it is not ours any more."""
+    entry = new_entry("cancelled", await clock(connection), None, _named(claimed), report=claimed.report)
     tag: str = await connection.execute(
-        "UPDATE deliveries SET state = 'cancelled', claim = NULL, attempts = attempts - 1, losses = 0,"
-        " finished_at = now(), outcome = $3 WHERE id = $1 AND claim = $2",
+        "WITH ended AS (UPDATE deliveries SET state = 'cancelled', claim = NULL, attempts = attempts - 1, losses = 0,"
+        " finished_at = now(), outcome = $3 WHERE id = $1 AND claim = $2 RETURNING report_id)"
+        " INSERT INTO log_pending (entry, report_id) SELECT $4, report_id FROM ended",
         claimed.id,
         claimed.claim,
         words,
+        entry.entry,
     )
-    return tag == "UPDATE 1"
+    return tag == "INSERT 0 1"

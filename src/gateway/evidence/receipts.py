@@ -44,12 +44,12 @@ def _segment(part: bytes) -> bytes:
 
 
 def key_set(document: Any) -> KeySet:
-    """The public keys of a JSON Web Key Set (RFC 7517), each with its id.
+    """The public keys of a JSON Web Key Set (RFC 7517) that receipts are verified by, each with its id.
 
     Raises ``ValueError`` for anything else, a private key above all.
     """
     try:
-        members = document["keys"]
+        members = [member for member in document["keys"] if "vkey" not in member]  # those are the log's
         if any("d" in member or not member["kid"] for member in members):
             raise ValueError("a key is private, or has no id")
         return KeySet.import_key_set({"keys": members})

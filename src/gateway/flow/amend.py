@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gateway.db import catalogue as stored
 from gateway.db.base import Overtaken
 from gateway.db.catalogue import Entry
+from gateway.db.engine import server_now
+from gateway.db.log import record_entries
 from gateway.domain.agency import Agencies, Agency, agency_faults
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.document import faults, pointer
@@ -20,6 +22,7 @@ from gateway.errors import CatalogueConflict, InvalidCatalogue, Place, Text
 from gateway.flow.check_forms import NewForm, form_faults
 from gateway.flow.check_regimes import regime_places
 from gateway.flow.load import Catalogues, entry_of, variant_of
+from gateway.flow.note_catalogue import entries_of
 
 Document = tuple[str, str, Mapping[str, Any]]
 """Where a document comes from (a file, a request), its kind, and what it says."""
@@ -65,7 +68,8 @@ async def amend(
         for entry in new:
             await _refuse_change_in_use(connection, current, entry, new)
         note = ", ".join(sorted({f"{entry.kind} {entry.code}" for entry in new})[:20])
-        await stored.record(connection, new, note, client)
+        revision = await stored.record(connection, new, note, client)
+        await record_entries(connection, entries_of(revision, await server_now(connection), new, client))
     return len(new)
 
 

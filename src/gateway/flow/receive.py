@@ -43,6 +43,7 @@ from gateway.flow.judge import (
 from gateway.flow.load import Catalogues
 from gateway.flow.look_up import know, look_ups
 from gateway.flow.prepare import Prepared, Push, prepare
+from gateway.flow.record import entry_of
 from gateway.flow.store import new_deliveries, new_keys, new_report
 from gateway.flow.validate import Verdict
 
@@ -147,9 +148,8 @@ class Intake:
         if new:
             deliveries = [delivery for each in new for delivery in new_deliveries(each, catalogue, _today())]
             reports = [new_report(each, catalogue) for each in new]
-            await store(
-                connection, catalogue.revision, reports, deliveries, [key for each in new for key in new_keys(each)]
-            )
+            keys = [key for each in new for key in new_keys(each)]
+            await store(connection, catalogue.revision, reports, deliveries, keys, [entry_of(each) for each in new])
             if deliveries:
                 self.forward()
         replies = [await self._reply(connection, each, catalogue) for each in decisions]

@@ -12,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from gateway.db.engine import clock, driver
+from gateway.db.log import add_entries
 from gateway.db.reading import KeptReport, find_events, find_report, find_revisions
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
+from gateway.domain.entry import new_entry
 from gateway.domain.obligation import day_of
 from gateway.domain.report import CURRENT, Status
 from gateway.errors import NotFound, StateConflict, Text
@@ -76,6 +78,7 @@ async def end_report(engine: AsyncEngine, catalogue: Catalogue, report: UUID, en
             # Only now: ending the report waited for a connector being made, whose deliveries are seen from here on.
             connectors = [each for each in await _connectors_told(connection, report) if each != ending.told_by]
             await connection.execute(_TELL, report, value, reason, [uuid7() for _ in connectors], connectors)
+            await _record(connection, report, ending)
         kept = await _find(connection, report, catalogue)
         if kept.head.status is not status:
             raise StateConflict(
@@ -86,6 +89,14 @@ async def end_report(engine: AsyncEngine, catalogue: Catalogue, report: UUID, en
                 extra={"state": kept.head.status.value},
             )
         return kept
+
+
+async def _record(connection: Any, report: UUID, ending: Ending) -> None:
+    told_by = await connection.fetchval("SELECT name FROM connectors WHERE id = $1", ending.told_by)
+    about = {} if told_by is None else {"connector": told_by}
+    at, texts = await clock(connection), {"reason": ending.reason}
+    entry = new_entry(ending.status.value, at, ending.client, about, report=report, texts=texts)
+    await add_entries(connection, [entry])
 
 
 async def _require_open(connection: Any, kept: KeptReport, catalogue: Catalogue, at: datetime | None) -> None:

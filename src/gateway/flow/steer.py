@@ -18,7 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.db import catalogue as stored
 from gateway.db.breakers import probe_now
-from gateway.db.connectors import find_connector, lock_connector, put_connector, remove_connector
+from gateway.db.connectors import (
+    find_connector,
+    lock_connector,
+    pause_connector,
+    put_connector,
+    remove_connector,
+)
 from gateway.db.deliveries import (
     Backlog,
     KeptDelivery,
@@ -31,11 +37,13 @@ from gateway.db.deliveries import (
     reopen_all,
     reopen_delivery,
 )
-from gateway.db.engine import driver, server_now
+from gateway.db.engine import clock, driver, server_now
+from gateway.db.log import add_entries, record_entries
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import REMINDERS, DeliveryState, Event
 from gateway.domain.document import Day, Document
+from gateway.domain.entry import canonical, new_entry
 from gateway.domain.period import VIETNAM
 from gateway.domain.upstream import What
 from gateway.errors import MalformedRequest, NotFound, Place, StateConflict, Text
@@ -74,7 +82,7 @@ class ConnectorDocument(Document):
         description="How the upstream is spoken to: `gateway` (another instance of this gateway); `http_json`; "
         "`webhook` (Standard Webhooks); `lgsp` (OAuth 2.0 "
         "client credentials, then as `http_json`); `ndxp` (through an adapter of X-Road servers, after signing in to "
-        "the provider); `dhis2` (data value sets)."
+        "the provider); `dhis2` (data value sets); `witness` (of the log: C2SP tlog-witness, with `what` `none`)."
     )
     url: str = Field(min_length=1, max_length=2000)
     forms: list[_Name] | None = Field(None, min_length=1, max_length=1000, description="Only these forms; null: all.")
@@ -97,7 +105,8 @@ class ConnectorDocument(Document):
         None,
         description="What the kind asks for beyond this; no secrets. `lgsp`: `token_url`, and `scope` if one is asked "
         "for. `ndxp`: `dstcode`, `provider_url`, `service`, `login`. `dhis2`: `forms`, `org_units`, and `periods` that "
-        "are not of its calendar. `http_json`, `lgsp` and `ndxp`, for a receiver of another shape: `accepted`, "
+        "are not of its calendar. `witness`: `vkey`, its public key. "
+        "`http_json`, `lgsp` and `ndxp`, for a receiver of another shape: `accepted`, "
         "`returned` and `withdrawn`, each with `method`, `path`, `headers`, `body`, `taken` and `busy`, and the tables "
         "`codes`; where there is any of the three, an event without one is not sent. `webhook` and `gateway` have "
         "none.",
@@ -151,6 +160,9 @@ async def change_connector(
             if known is not None and document.credentials is None and known.credentials is not None:
                 _require_same_place((known.url, known.options), (document.url, document.options))
             await stored.record(connection, [], f"connector {name}", client)
+            shown = document.model_dump(mode="json", exclude={"name", "credentials"})
+            texts = {"document": canonical(shown).decode()}
+            await _note(connection, "connector-put", client, {"connector": name, "kind": document.kind}, texts)
             since = _reminds_since(known, values, civil_date(await server_now(connection)))
             is_new = await put_connector(connection, name, values | {"remind_since": since})
             kept = await _find(connection, name, sees)
@@ -241,16 +253,41 @@ async def end_connector(engine: AsyncEngine, client: UUID, name: str, sees: Sees
         await stored.record(connection, [], f"connector {name} removed", client)
         kept = await _find(connection, name, sees)
         await remove_connector(connection, name)
-        await cancel_open(await _driver(connection), kept.id, "the connector was removed")
+        cancelled = await cancel_open(await _driver(connection), kept.id, "the connector was removed")
+        await _note(connection, "connector-removed", client, {"connector": name, "cancelled": cancelled})
 
 
-async def retry_connector(engine: AsyncEngine, name: str, sees: Sees, reason: str | None) -> int:
+async def hold_connector(engine: AsyncEngine, name: str, sees: Sees, is_paused: bool, by: UUID) -> sa.Row[Any]:
+    """Pause a connector, or let it send again."""
+    async with engine.begin() as connection:
+        await _find(connection, name, sees)
+        await pause_connector(connection, name, is_paused)
+        await _note(connection, "connector-paused" if is_paused else "connector-resumed", by, {"connector": name})
+        return await _find(connection, name, sees)
+
+
+async def _note(
+    connection: AsyncConnection,
+    what: str,
+    by: UUID | None,
+    about: Mapping[str, object],
+    texts: Mapping[str, str | None] | None = None,
+) -> None:
+    """Have the log record what an operator does."""
+    await record_entries(connection, [new_entry(what, await server_now(connection), by, about, texts=texts)])
+
+
+async def retry_connector(
+    engine: AsyncEngine, name: str, sees: Sees, reason: str | None, by: UUID | None = None
+) -> int:
     """Take up again what a connector refused or exhausted, and hasten what waits; returns how many."""
     async with engine.begin() as connection:
         kept = await _find(connection, name, sees)
         raw = await _driver(connection)
         await lock_connector(raw, kept.id)
-        return await reopen_all(raw, kept.id, _words("taken up again by an operator", reason))
+        count = await reopen_all(raw, kept.id, _words("taken up again by an operator", reason))
+        await _note(connection, "connector-retried", by, {"connector": name, "retried": count}, {"reason": reason})
+        return count
 
 
 async def _find(connection: AsyncConnection, name: str, sees: Sees) -> sa.Row[Any]:
@@ -265,7 +302,9 @@ async def _driver(connection: AsyncConnection) -> Any:
     return (await connection.get_raw_connection()).driver_connection
 
 
-async def retry_delivery(engine: AsyncEngine, delivery: UUID, sees: Sees, reason: str | None) -> KeptDelivery:
+async def retry_delivery(
+    engine: AsyncEngine, delivery: UUID, sees: Sees, reason: str | None, by: UUID | None = None
+) -> KeptDelivery:
     """Take up again a delivery that has ended without success; one that is pending becomes due.
 
     Raises ``StateConflict`` when it is being sent or delivered, or a later one of its key has passed it.
@@ -277,21 +316,33 @@ async def retry_delivery(engine: AsyncEngine, delivery: UUID, sees: Sees, reason
             await hasten_delivery(connection, delivery)
         elif kept.is_removed or not await reopen_delivery(connection, delivery, words):
             raise _conflict(kept)
+        await _note_steered(connection, "delivery-retried", kept, reason, by)
         return await _hold(connection, delivery, sees)
 
 
-async def give_up_delivery(engine: AsyncEngine, delivery: UUID, sees: Sees, reason: str | None) -> KeptDelivery:
+async def give_up_delivery(
+    engine: AsyncEngine, delivery: UUID, sees: Sees, reason: str | None, by: UUID | None = None
+) -> KeptDelivery:
     """Cancel a delivery; doing it again changes nothing.
 
     Raises ``StateConflict`` when it is being sent or delivered.
     """
     async with driver(engine) as connection, connection.transaction():
-        await _hold(connection, delivery, sees)
+        before = await _hold(connection, delivery, sees)
         await cancel_delivery(connection, delivery, _words("cancelled by an operator", reason))
         kept = await _hold(connection, delivery, sees)
         if kept.state != DeliveryState.cancelled:
             raise _conflict(kept)
+        if before.state != kept.state:
+            await _note_steered(connection, "delivery-cancelled", kept, reason, by)
         return kept
+
+
+async def _note_steered(connection: Any, what: str, kept: KeptDelivery, reason: str | None, by: UUID | None) -> None:
+    """Have the log record what an operator does with a delivery."""
+    about = {"delivery": str(kept.id), "connector": kept.connector, "event": kept.event}
+    at, texts = await clock(connection), {"reason": reason}
+    await add_entries(connection, [new_entry(what, at, by, about, report=kept.report_id, texts=texts)])
 
 
 async def _hold(connection: Any, delivery: UUID, sees: Sees) -> KeptDelivery:
