@@ -32,6 +32,7 @@ from gateway.api import (
     regimes,
     reports,
     sdmx,
+    signers,
     tokens,
 )
 from gateway.api.deps import Gateway
@@ -41,6 +42,7 @@ from gateway.api.problems import install_problems
 from gateway.api.render import render
 from gateway.api.traffic import Traffic
 from gateway.connectors.fetch import fetch_document
+from gateway.evidence.anchors import Anchors
 from gateway.evidence.receipts import Signer
 from gateway.flow.load import Catalogues
 from gateway.flow.receive import Intake
@@ -86,6 +88,7 @@ def build_gateway(settings: Settings, engine: AsyncEngine) -> Gateway:
         uses=Uses(engine),
         allowance=Allowance(engine, Limits(settings.requests_per_second, None, settings.reports_per_day)),
         fetched_keys=FetchedKeys(partial(fetch_document, allow_private=settings.jwks_allow_private_addresses)),
+        anchors=Anchors(settings.trust_anchors_dir),
     )
 
 
@@ -130,6 +133,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         reconciliation.router,
         tokens.router,
         clients.router,
+        signers.router,
         health.router,
     ):
         app.include_router(router)

@@ -17,6 +17,7 @@ from gateway.api.forwarding import Grounds
 from gateway.api.problems import PROBLEM
 from gateway.api.refusals import problems
 from gateway.api.shapes import PUSHED, Reason
+from gateway.api.signers import SignersDocument
 from gateway.domain.form_document import FormDocument
 from gateway.domain.report import Submission
 from gateway.flow.steer import ConnectorDocument
@@ -32,6 +33,7 @@ _BODIES = (
     ClientDocument,
     RotationDocument,
     LimitsDocument,
+    SignersDocument,
 )
 """What routes take that read their bodies themselves."""
 TOO_MANY = {name: value for name, value in problems(429)[429].items() if name != "model"}

@@ -27,6 +27,7 @@ from gateway.db import (  # noqa: F401
     follows,
     relays,
     reports,
+    signatures,
     tallies,
 )
 from gateway.db.base import metadata

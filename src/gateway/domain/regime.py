@@ -29,6 +29,7 @@ from gateway.domain.period import (
     periods_of_year,
 )
 from gateway.domain.report import ReportKind
+from gateway.domain.signature import SignatureRule
 
 RegimeCode = Annotated[str, StringConstraints(pattern=FORM_CODE)]
 PERIOD_NAME = r"^(?:Y|S[12]|Q[1-4]|9M|W(?:0[1-9]|[1-4][0-9]|5[0-3])|0[1-9]|1[0-2])$"
@@ -166,6 +167,9 @@ class RegimeDocument(Valid):
     lock_after_days: int | None = Field(None, ge=0, le=3660, description="Days after the deadline; null never locks.")
     reopen_days: int | None = Field(
         None, ge=1, le=366, description="Days a return reopens the period for; null: `lock_after_days`, or 10."
+    )
+    signature: Annotated[SignatureRule, choice(SignatureRule)] = Field(
+        SignatureRule.none, description="Whether reports must carry the agency's signature (`Report-Signature`)."
     )
 
     @model_validator(mode="before")
