@@ -1,5 +1,6 @@
 """The API process: its parts put together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -97,8 +98,14 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        if gateway is not None:
+        if gateway is None:
+            yield
+            return
+        following = asyncio.create_task(gateway.keys.follow())
+        try:
+            yield
+        finally:
+            following.cancel()
             await gateway.intake.drain()
             await gateway.uses.flush()
             await gateway.engine.dispose()

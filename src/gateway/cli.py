@@ -18,6 +18,7 @@ from gateway.demo.run import PROVINCES, run_demo
 from gateway.domain.exact import decode, encode
 from gateway.flow.amend import Document, change
 from gateway.flow.load import Catalogues
+from gateway.key_commands import keys
 from gateway.sandbox.server import run_sandbox
 from gateway.serve import load_bundled, serve
 from gateway.submit import SubmitError, submit_files, validate_files, verify
@@ -27,6 +28,7 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 catalog = typer.Typer(no_args_is_help=True, help="Forms, code lists and agencies.")
 cli.add_typer(catalog, name="catalog")
 cli.add_typer(clients, name="client")
+cli.add_typer(keys, name="keys")
 
 
 @cli.command()

@@ -224,9 +224,11 @@ async def main(settings: Settings) -> None:
     with database(settings) as engine:
         await _require_fit(engine)
         worker = Worker(settings, engine, Catalogues(engine), keys)
+        following = asyncio.create_task(keys.follow())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
         try:
             await worker.run()
         finally:
+            following.cancel()
             await engine.dispose()

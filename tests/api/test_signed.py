@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from fastapi import FastAPI
 from joserfc.jwk import ECKey
 from joserfc.jws import deserialize_compact, serialize_compact
 
@@ -48,24 +49,35 @@ class Signing:
         gateway.anchors._looked_at -= 10
 
 
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """A gateway with trust anchors, and its API: made once, since making it takes longer than a test."""
+
+    gateway: Gateway
+    app: FastAPI
+
+
+_made: dict[int, Ours] = {}
+
+
 @pytest.fixture
 def ours(gateway: Gateway, tmp_path: Path) -> Gateway:
-    return replace(gateway, anchors=Anchors(_made(tmp_path / "anchors")))
-
-
-def _made(directory: Path) -> Path:
-    directory.mkdir()
-    return directory
+    if id(gateway) not in _made:
+        with_anchors = replace(gateway, anchors=Anchors(None))
+        _made[id(gateway)] = Ours(with_anchors, build_app(with_anchors))
+    (tmp_path / "anchors").mkdir()
+    _made[id(gateway)].gateway.anchors.__init__(tmp_path / "anchors")  # type: ignore[misc]
+    return _made[id(gateway)].gateway
 
 
 @pytest.fixture
-async def signing(ours: Gateway, tmp_path: Path) -> AsyncIterator[Signing]:
+async def signing(gateway: Gateway, ours: Gateway, tmp_path: Path) -> AsyncIterator[Signing]:
     ca, scopes = authority("Root CA"), ("reports:write", "reports:read", "clients:write", "catalog:write")
     signer = ca.issue("Sở Nông nghiệp và Môi trường Hà Nội")
     trust(tmp_path / "anchors", ca=ca)
     account = await add_account(ours.engine, scopes, None)
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(build_app(ours)),
+        transport=httpx.ASGITransport(_made[id(gateway)].app),
         base_url="http://gateway.test",
         headers=bearer(ours.tokens, account.id, scopes, None),
     ) as client:
@@ -133,8 +145,8 @@ async def test_certificates_of_other_kinds_sign_as_well(signing: Signing, kind: 
 
 async def test_a_payload_that_is_not_encoded_is_taken_as_well(signing: Signing) -> None:
     content, signer = body(a_report()), signing.signer
-    header = {"alg": "ES256", "x5c": x5c(signer), "sigT": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-    header |= {"b64": False, "crit": ["b64", "sigT"]}
+    at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    header: dict[str, Any] = {"alg": "ES256", "x5c": x5c(signer), "sigT": at, "b64": False, "crit": ["b64", "sigT"]}
     key = ECKey.import_key(signer.private)
     whole = serialize_compact(header, content, key, registry=SignatureRegistry("ES256"))
     signature = f"{whole.split('.')[0]}..{whole.rsplit('.')[-1]}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -205,6 +205,10 @@ class RegimeDocument(Valid):
                 "a periodic regime's deadlines recur: date is for thematic and ad hoc ones",
             )
         return self
+
+    def kept(self) -> dict[str, Any]:
+        """The document as it is stored: processes of the version before do not know the word ``signature``."""
+        return self.model_dump(exclude={"signature"} if self.signature is SignatureRule.none else None)
 
     def _has_no_months(self) -> bool:
         return self.periods is None and self.frequency in {Frequency.weekly, Frequency.ad_hoc}

@@ -19,7 +19,6 @@ from gateway.domain.form import Form
 from gateway.domain.form_document import FormDocument
 from gateway.domain.obligation import Extension, Obligations
 from gateway.domain.regime import Regime, RegimeDocument, in_order
-from gateway.domain.signature import SignatureRule
 from gateway.domain.upstream import Upstream, What
 
 Contents = dict[tuple[EntryKind, str, str], dict[str, Any]]
@@ -183,9 +182,7 @@ def entry_of(kind: str, document: Mapping[str, Any]) -> Entry:
             return Entry("calendar", str(calendar.year), "", calendar.model_dump())
         case "regime":
             regime = RegimeDocument.model_validate(document)
-            # Left out while it says nothing: processes of the version before do not know the word.
-            unsaid = {"signature"} if regime.signature is SignatureRule.none else None
-            return Entry("regime", regime.code, variant_of(regime), regime.model_dump(exclude=unsaid))
+            return Entry("regime", regime.code, variant_of(regime), regime.kept())
         case "extension":
             extension = Extension.model_validate(document)
             return Entry("extension", str(extension.id), "", extension.model_dump())
