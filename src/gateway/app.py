@@ -146,5 +146,9 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         app.include_router(router)
     install_problems(app)
     documents.install_documents(app)
-    app.add_middleware(Edge, traffic=Traffic() if gateway is None else gateway.metrics.traffic)
+    app.add_middleware(
+        Edge,
+        traffic=Traffic() if gateway is None else gateway.metrics.traffic,
+        is_https=gateway is not None and gateway.settings.issuer.startswith("https://"),
+    )
     return app

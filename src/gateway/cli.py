@@ -10,7 +10,7 @@ import typer
 
 from gateway.app import build_app
 from gateway.client_commands import clients
-from gateway.command import fail, out, read_settings, run
+from gateway.command import fail, out, read_settings, run, safe_settings
 from gateway.db.engine import database
 from gateway.db.migrate import differences, upgrade
 from gateway.demo.errors import DemoError
@@ -52,13 +52,13 @@ def serve_command(
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Serve the API only.")] = False,
 ) -> None:
     """Serve the API, with a worker that forwards reports."""
-    run(serve(read_settings(), not no_worker))
+    run(serve(safe_settings(serves=True, forwards=not no_worker), not no_worker))
 
 
 @cli.command()
 def worker() -> None:
     """Forward reports to upstreams; any number of workers share one database."""
-    run(run_worker(read_settings()))
+    run(run_worker(safe_settings(serves=False, forwards=True)))
 
 
 @cli.command()
