@@ -36,7 +36,7 @@ def _unsafe(settings: Settings, serves: bool, forwards: bool) -> Iterator[str]:
         yield from _limits(settings)
     yield from _anchors(settings)
     if settings.log_level == "debug":
-        yield "GATEWAY_LOG_LEVEL is debug: that is for looking for faults, and tells more than a log that is kept should."
+        yield "GATEWAY_LOG_LEVEL is debug: it is for looking for faults, and tells more than a log that is kept should."
 
 
 def _addresses(settings: Settings) -> Iterator[str]:
@@ -77,7 +77,7 @@ def _callers(settings: Settings) -> Iterator[str]:
         if network.prefixlen == 0:
             yield f"GATEWAY_TRUSTED_PROXIES has {network}: anybody could say which address and certificate they have."
     if settings.client_certificate_header is not None and not settings.trusted_proxies:
-        yield "GATEWAY_CLIENT_CERTIFICATE_HEADER is set and GATEWAY_TRUSTED_PROXIES is not: it would be ignored."
+        yield "GATEWAY_CLIENT_CERTIFICATE_HEADER is set, GATEWAY_TRUSTED_PROXIES is not: it would be ignored."
     if settings.jwks_allow_private_addresses:
         yield (
             "GATEWAY_JWKS_ALLOW_PRIVATE_ADDRESSES is true: a client could have the gateway ask servers inside"
