@@ -56,7 +56,7 @@ def test_messages_that_repeat_a_value_stay_out() -> None:
 
 def test_parameters_and_input_stay_out_of_whatever_led_to_it() -> None:
     statement = DBAPIError("SELECT $1", (CANARY,), Exception(CANARY))
-    wrapped = AsyncAdapt_asyncpg_dbapi.IntegrityError(CANARY, postgres(asyncpg.CheckViolationError, CANARY))
+    wrapped = AsyncAdapt_asyncpg_dbapi.IntegrityError(CANARY, postgres(asyncpg.CheckViolationError, CANARY))  # type: ignore[no-untyped-call]
     assert CANARY not in raised(DBAPIError("SELECT 1", (CANARY,), Exception(CANARY)), wrapped)
     text = raised(RuntimeError("outer"), ExceptionGroup("several", [statement, invalid()]))
     assert "RuntimeError: outer" in text
