@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +18,7 @@ from gateway.db.migrate import differences, upgrade
 from gateway.demo.errors import DemoError
 from gateway.demo.run import PROVINCES, run_demo
 from gateway.domain.exact import decode, encode
+from gateway.evidence.sign import CannotSign, sign_report
 from gateway.flow.amend import Document, change
 from gateway.flow.load import Catalogues
 from gateway.key_commands import keys
@@ -176,6 +179,27 @@ def validate_command(
         raise fail(str(error)) from None
     if not good:
         raise typer.Exit(1)
+
+
+@cli.command("sign")
+def sign_command(
+    file: Annotated[Path, typer.Argument(help="The report, exactly as it will be pushed.")],
+    key: Annotated[Path, typer.Option(help="The private key (PEM); its password from GATEWAY_SIGNING_PASSWORD.")],
+    certificate: Annotated[Path, typer.Option(help="Its certificate (PEM), and those above it if there are any.")],
+) -> None:
+    """Sign a report as its agency, and print what goes into the header Report-Signature."""
+    password = os.environ.get("GATEWAY_SIGNING_PASSWORD")
+    try:
+        signature = sign_report(
+            file.read_bytes(),
+            key.read_bytes(),
+            certificate.read_bytes(),
+            datetime.now(UTC),
+            None if password is None else password.encode(),
+        )
+    except (CannotSign, OSError) as error:
+        raise fail(str(error)) from None
+    sys.stdout.write(signature + "\n")
 
 
 @cli.command("verify")

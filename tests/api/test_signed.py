@@ -18,10 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi import FastAPI
 from joserfc.jwk import ECKey
 from joserfc.jws import deserialize_compact, serialize_compact
+from typer.testing import CliRunner
 
 from factories import a_form, a_regime, a_report, a_small_report, body
 from gateway.api.deps import Gateway
 from gateway.app import build_app
+from gateway.cli import cli
 from gateway.evidence.anchors import Anchors
 from gateway.evidence.signatures import SignatureRegistry
 from gateway_under_test import add_account, asked, bearer, counts, findings, have, push, put, refused, rules, shown
@@ -141,6 +143,17 @@ async def test_certificates_of_other_kinds_sign_as_well(signing: Signing, kind: 
     signer = signing.ca.issue("Sở Nông nghiệp và Môi trường Hà Nội", KEYS[kind]())
     content = body(a_report())
     assert (await signing.push(content, signer.sign(content))).status_code == 201
+
+
+async def test_what_the_command_signs_is_taken(signing: Signing, tmp_path: Path) -> None:
+    for name, content in (("key", signing.signer.private), ("chain", signing.signer.chain), ("r", body(a_report()))):
+        (tmp_path / name).write_bytes(content)
+    options = ["--key", str(tmp_path / "key"), "--certificate", str(tmp_path / "chain")]
+    signature = CliRunner().invoke(cli, ["sign", str(tmp_path / "r"), *options]).stdout.strip()
+    assert (await signing.push((tmp_path / "r").read_bytes(), signature)).status_code == 201
+
+    other = [*options[:3], str(tmp_path / "r")]
+    assert CliRunner().invoke(cli, ["sign", str(tmp_path / "r"), *other]).exit_code == 1
 
 
 async def test_a_payload_that_is_not_encoded_is_taken_as_well(signing: Signing) -> None:
