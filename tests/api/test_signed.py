@@ -156,6 +156,11 @@ async def test_what_the_command_signs_is_taken(signing: Signing, tmp_path: Path)
     assert CliRunner().invoke(cli, ["sign", str(tmp_path / "r"), *other]).exit_code == 1
 
 
+async def test_what_was_signed_while_the_certificate_was_valid_is_taken_after_it_expired(signing: Signing) -> None:
+    expired, content = signing.ca.issue(NAME, since=3 * HOUR, until=-HOUR), body(a_report())
+    assert (await signing.push(content, expired.sign(content, datetime.now(UTC) - 2 * HOUR))).status_code == 201
+
+
 async def test_a_payload_that_is_not_encoded_is_taken_as_well(signing: Signing) -> None:
     content, signer = body(a_report()), signing.signer
     at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
