@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format unit histories bench proof lock openapi
+.PHONY: help setup demo test check audit format unit histories bench proof lock openapi
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,10 @@ check: setup
 	$(BIN)/lint-imports
 	GATEWAY_DATA_DIR=$$(mktemp -d) $(BIN)/gateway migrate --check
 	$(BIN)/gateway openapi --check
+	$(BIN)/python -m audit
+
+audit: setup ## look for known vulnerabilities in the dependencies (ARGS=--required: fail if that is not possible)
+	$(BIN)/python -m audit $(ARGS)
 
 unit: setup
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)

@@ -60,6 +60,8 @@ FILLED = (
     "deliveries",
     "connectors",
     "relays",
+    "report_signatures",
+    "signers",
     "trusted_issuers",
     "spent_assertions",
     "client_buckets",

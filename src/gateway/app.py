@@ -1,5 +1,6 @@
 """The API process: its parts put together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -33,6 +34,7 @@ from gateway.api import (
     regimes,
     reports,
     sdmx,
+    signers,
     tokens,
 )
 from gateway.api.deps import Gateway
@@ -42,6 +44,7 @@ from gateway.api.problems import install_problems
 from gateway.api.render import render
 from gateway.api.traffic import Traffic
 from gateway.connectors.fetch import fetch_document
+from gateway.evidence.anchors import Anchors
 from gateway.evidence.receipts import Signer
 from gateway.flow.load import Catalogues
 from gateway.flow.receive import Intake
@@ -88,6 +91,7 @@ def build_gateway(settings: Settings, engine: AsyncEngine) -> Gateway:
         uses=Uses(engine),
         allowance=Allowance(engine, Limits(settings.requests_per_second, None, settings.reports_per_day)),
         fetched_keys=FetchedKeys(partial(fetch_document, allow_private=settings.jwks_allow_private_addresses)),
+        anchors=Anchors(settings.trust_anchors_dir),
     )
 
 
@@ -96,8 +100,14 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        if gateway is not None:
+        if gateway is None:
+            yield
+            return
+        following = asyncio.create_task(gateway.keys.follow())
+        try:
+            yield
+        finally:
+            following.cancel()
             await gateway.intake.drain()
             await gateway.uses.flush()
             await gateway.engine.dispose()
@@ -133,10 +143,15 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         tokens.router,
         clients.router,
         log.router,
+        signers.router,
         health.router,
     ):
         app.include_router(router)
     install_problems(app)
     documents.install_documents(app)
-    app.add_middleware(Edge, traffic=Traffic() if gateway is None else gateway.metrics.traffic)
+    app.add_middleware(
+        Edge,
+        traffic=Traffic() if gateway is None else gateway.metrics.traffic,
+        is_https=gateway is not None and gateway.settings.issuer.startswith("https://"),
+    )
     return app

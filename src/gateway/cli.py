@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,7 @@ import typer
 
 from gateway.app import build_app
 from gateway.client_commands import clients
-from gateway.command import err, fail, out, read_settings, run
+from gateway.command import err, fail, out, read_settings, run, safe_settings
 from gateway.db.engine import database, driver
 from gateway.db.migrate import differences, upgrade
 from gateway.db.schema import require_fit
@@ -19,8 +21,10 @@ from gateway.demo.run import PROVINCES, run_demo
 from gateway.domain.exact import decode, encode
 from gateway.evidence.audit import Audited
 from gateway.evidence.export import export
+from gateway.evidence.sign import CannotSign, sign_report
 from gateway.flow.amend import Document, change
 from gateway.flow.load import Catalogues
+from gateway.key_commands import keys
 from gateway.sandbox.server import run_sandbox
 from gateway.serve import load_bundled, serve
 from gateway.submit import SubmitError, submit_files, validate_files
@@ -33,6 +37,7 @@ cli.add_typer(catalog, name="catalog")
 logs = typer.Typer(no_args_is_help=True, help="The tamper-evident log.")
 cli.add_typer(logs, name="log")
 cli.add_typer(clients, name="client")
+cli.add_typer(keys, name="keys")
 
 
 @cli.command()
@@ -56,13 +61,13 @@ def serve_command(
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Serve the API only.")] = False,
 ) -> None:
     """Serve the API, with a worker that forwards reports."""
-    run(serve(read_settings(), not no_worker))
+    run(serve(safe_settings(serves=True, forwards=not no_worker), not no_worker))
 
 
 @cli.command()
 def worker() -> None:
     """Forward reports to upstreams; any number of workers share one database."""
-    run(run_worker(read_settings()))
+    run(run_worker(safe_settings(serves=False, forwards=True)))
 
 
 @cli.command()
@@ -180,6 +185,27 @@ def validate_command(
         raise fail(str(error)) from None
     if not good:
         raise typer.Exit(1)
+
+
+@cli.command("sign")
+def sign_command(
+    file: Annotated[Path, typer.Argument(help="The report, exactly as it will be pushed.")],
+    key: Annotated[Path, typer.Option(help="The private key (PEM); its password from GATEWAY_SIGNING_PASSWORD.")],
+    certificate: Annotated[Path, typer.Option(help="Its certificate (PEM), and those above it if there are any.")],
+) -> None:
+    """Sign a report as its agency, and print what goes into the header Report-Signature."""
+    password = os.environ.get("GATEWAY_SIGNING_PASSWORD")
+    try:
+        signature = sign_report(
+            file.read_bytes(),
+            key.read_bytes(),
+            certificate.read_bytes(),
+            datetime.now(UTC),
+            None if password is None else password.encode(),
+        )
+    except (CannotSign, OSError) as error:
+        raise fail(str(error)) from None
+    sys.stdout.write(signature + "\n")
 
 
 @cli.command("verify")

@@ -7,13 +7,16 @@ from typing import Any, TypeVar
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from uvicorn.loops.auto import auto_loop_factory
 
 from gateway.db.programs import EmbeddedServerError
 from gateway.db.schema import UnfitSchema
 from gateway.errors import GatewayError
+from gateway.evidence.anchors import UnreadableAnchors
 from gateway.keys import MissingKeys
 from gateway.logs import configure_logs
+from gateway.safety import UnsafeConfiguration, require_safe
 from gateway.settings import Settings
 from gateway.submit import SubmitError
 
@@ -36,11 +39,24 @@ def read_settings() -> Settings:
     return settings
 
 
+def safe_settings(*, serves: bool, forwards: bool) -> Settings:
+    """Settings to run the API or a worker by; in production, all that is unsafe about them ends the command with 2."""
+    settings = read_settings()
+    try:
+        require_safe(settings, serves=serves, forwards=forwards)
+    except UnsafeConfiguration as unsafe:
+        for reason in unsafe.reasons:
+            err.print(f"[bold red]✗[/] {escape(reason)}", highlight=False, soft_wrap=True)
+        err.print("This is not safe to run in production: nothing was started.", highlight=False)
+        raise typer.Exit(2) from None
+    return settings
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     try:
         with asyncio.Runner(loop_factory=auto_loop_factory(use_subprocess=False)) as runner:
             return runner.run(work)
-    except (EmbeddedServerError, MissingKeys, SubmitError, UnfitSchema) as error:
+    except (EmbeddedServerError, MissingKeys, SubmitError, UnfitSchema, UnreadableAnchors) as error:
         raise fail(str(error)) from None
     except GatewayError as error:
         for place in error.errors:

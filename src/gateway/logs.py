@@ -2,8 +2,20 @@
 
 import logging
 import sys
+import traceback
+from types import TracebackType
+from typing import TypeAlias
 
+import asyncpg
 import structlog
+from pydantic import ValidationError
+from sqlalchemy.exc import StatementError
+
+Raised: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
+_DATA_EXCEPTION = "22"
+"""Class of SQLSTATE whose messages repeat the value that was wrong."""
+_DRIVER = "sqlalchemy.dialects."
+"""Where SQLAlchemy wraps errors of drivers, details and all."""
 
 
 def configure_logs(level: str) -> None:
@@ -13,7 +25,7 @@ def configure_logs(level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(told),
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -21,3 +33,50 @@ def configure_logs(level: str) -> None:
         logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
     )
     logging.basicConfig(level=logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(Reticent(logging.BASIC_FORMAT))
+
+
+class Reticent(logging.Formatter):
+    """Writes what libraries say, and of exceptions what may be said."""
+
+    def formatException(self, ei: object) -> str:
+        return told(ei)  # type: ignore[arg-type]
+
+
+def told(exc_info: Raised) -> str:
+    """An exception with all that led to it: where, of which type, and in words without the values it was about.
+
+    PostgreSQL tells whole rows in its details, SQLAlchemy parameters, Pydantic the input.
+    """
+    parts: list[str] = []
+    seen: set[int] = set()
+    error: BaseException | None = exc_info[1]
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        lines = ["Traceback (most recent call last):\n", *traceback.format_tb(error.__traceback__)]
+        inner = "".join(f"\n  {words(each)}" for each in _members(error))
+        parts.append("".join(lines) + words(error) + inner)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\nfrom which came\n\n".join(reversed(parts))
+
+
+def _members(error: BaseException) -> tuple[BaseException, ...]:
+    return error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+
+
+def words(error: BaseException) -> str:
+    """What an exception is and says, but for values that it repeats."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    if isinstance(error, asyncpg.PostgresError):
+        state = str(error.sqlstate or "")
+        said = "" if state.startswith(_DATA_EXCEPTION) else f": {error.args[0] if error.args else ''}"
+        return f"{name} ({state}){said}"
+    if isinstance(error, StatementError):
+        return f"{name} of {type(error.orig).__qualname__}"
+    if type(error).__module__.startswith(_DRIVER):
+        return name  # its cause says the rest
+    if isinstance(error, ValidationError):
+        places = ", ".join(".".join(map(str, fault["loc"])) + f" ({fault['type']})" for fault in error.errors()[:10])
+        return f"{name} of {error.title}: {places}"
+    return f"{name}: {error}"

@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     """Addresses, or networks, of proxies whose headers are believed: comma-separated."""
     client_certificate_header: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,100}$")
     """The header in which a trusted proxy says which certificate the client showed; unset: nobody is asked for one."""
+    trust_anchors_dir: Path | None = None
+    """Certificate authorities whose word about who signed a report is taken; unset: none."""
+    signature_age_seconds: int = Field(default=86_400, ge=60, le=31_622_400)
+    """How long before it is received a report may have been signed."""
     worker_concurrency: int = Field(default=32, ge=1, le=1000)
     worker_poll_seconds: float = Field(default=1.0, gt=0)
     remind_seconds: float = Field(default=300, gt=0)

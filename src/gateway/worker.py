@@ -230,11 +230,13 @@ async def main(settings: Settings) -> None:
         await _require_fit(engine)
         worker = Worker(settings, engine, Catalogues(engine), keys)
         sealing = asyncio.create_task(Sealer(engine, LogSigner(keys.log, settings.issuer)).run())
+        following = asyncio.create_task(keys.follow())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
         try:
             await worker.run()
         finally:
-            sealing.cancel()
-            await asyncio.wait([sealing])
+            for task in (sealing, following):
+                task.cancel()
+            await asyncio.wait([sealing, following])
             await engine.dispose()

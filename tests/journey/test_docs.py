@@ -68,6 +68,12 @@ def test_every_file_of_ours_that_a_document_names_exists(document: Path) -> None
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda each: str(each.relative_to(ROOT)))
+def test_every_test_that_a_document_names_exists(document: Path) -> None:
+    named = re.findall(r"`(tests/[\w./-]+)::(\w+)`", document.read_text(encoding="utf-8"))
+    assert [name for file, name in named if not re.search(rf"def {name}\(", (ROOT / file).read_text())] == []
+
+
 def _commands() -> dict[str, set[str]]:
     """The names of all commands, each with those of its own commands."""
     group: Any = typer.main.get_command(cli)

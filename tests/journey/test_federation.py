@@ -12,7 +12,10 @@ from factories import a_report, a_row, body
 from federation import Level, at_work, connect, levels
 from forwarding import until
 from gateway.db.engine import driver
-from gateway_under_test import Account, accepted, add_account, asked, databases, refused, shown
+from gateway.db.signatures import set_signers
+from gateway_under_test import Account, accepted, add_account, asked, databases, push, refused, shown
+from signing import authority
+from signing import trust as trust_anchors
 
 EVERYTHING = ("reports:write", "reports:read", "reports:review", "aggregates:read", "operations")
 
@@ -104,6 +107,29 @@ async def test_two_hops_keep_id_bytes_hash_and_first_receipt(chain: list[Level])
     async with ministry.client(await one(ministry), EVERYTHING) as client:
         [delivery] = (await asked(client, "/deliveries", report=report["id"]))["items"]
     assert (delivery["state"], delivery["receipt"]) == ("delivered", above["receipt"])
+
+
+async def test_a_signature_travels_up_with_the_bytes_it_is_over(chain: list[Level], tmp_path: Path) -> None:
+    province, ministry, national = chain
+    await connect(province, ministry)
+    await connect(ministry, national, trusted=[province])
+    ca = authority("Root CA")
+    signer, sent = ca.issue("Sở Tư pháp"), body(a_report(**REPORT))
+    for each in (province, ministry):
+        trust_anchors(tmp_path / "anchors", ca=ca)
+        each.gateway.anchors.__init__(tmp_path / "anchors")  # type: ignore[misc]
+    async with driver(province.gateway.engine) as connection:
+        agency = (await province.gateway.catalogues.newest()).agencies.ids["H26.18"]
+        await set_signers(connection, agency, [signer.subject], None)
+    signature = signer.sign(sent)
+    async with province.client(await one(province), EVERYTHING) as client, at_work(province, ministry):
+        answer = await push(client, sent, Report_Signature=signature)
+        assert answer.status_code == 201, answer.text
+        above = await until_status(national, answer.json()["id"], "accepted")
+    assert (above["signer"]["subject"], above["signer"]["trusted"]) == (signer.subject, False)
+    assert {(each["rule"], each["severity"]) for each in above["findings"]} >= {("signature", "warning")}
+    async with national.client(await one(national), EVERYTHING) as client:
+        assert (await client.get(f"/v1/reports/{above['id']}/signature")).text == signature
 
 
 async def test_corrections_and_withdrawals_travel_up(chain: list[Level]) -> None:

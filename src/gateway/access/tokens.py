@@ -42,6 +42,7 @@ class Tokens:
     def __init__(self, keys: SigningKeys, issuer: str, seconds: int) -> None:
         self._keys, self._issuer, self.seconds = keys, issuer, seconds
         self._verified: dict[str, tuple[float, Caller]] = {}
+        self._generation = keys.generation
         self._ahead = 0.0
         self._claims = jwt.JWTClaimsRegistry(
             now=lambda: int(self._now()),
@@ -83,6 +84,9 @@ class Tokens:
 
         A verified token is remembered until it expires, since the signature is most of the cost.
         """
+        if self._generation != self._keys.generation:  # a key may have been taken away
+            self._verified.clear()
+            self._generation = self._keys.generation
         known = self._verified.get(token)
         if known is not None and known[0] > self._now():
             return known[1]

@@ -22,6 +22,7 @@ from gateway.api.problems import language_of
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.errors import Forbidden, Language, Text, Unauthenticated
+from gateway.evidence.anchors import Anchors
 from gateway.flow.load import Catalogues
 from gateway.flow.receive import Intake
 from gateway.keys import Keys
@@ -43,6 +44,7 @@ class Gateway:
     uses: Uses
     allowance: Allowance
     fetched_keys: FetchedKeys
+    anchors: Anchors
 
 
 async def _gateway(request: Request) -> Gateway:

@@ -1,5 +1,8 @@
 """The OpenAPI document and its pages, readable without internet."""
 
+import re
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from gateway.api.forwarding import Grounds
 from gateway.api.problems import PROBLEM
 from gateway.api.refusals import problems
 from gateway.api.shapes import PUSHED, Reason
+from gateway.api.signers import SignersDocument
 from gateway.domain.form_document import FormDocument
 from gateway.domain.report import Submission
 from gateway.flow.steer import ConnectorDocument
@@ -32,6 +36,7 @@ _BODIES = (
     ClientDocument,
     RotationDocument,
     LimitsDocument,
+    SignersDocument,
 )
 """What routes take that read their bodies themselves."""
 TOO_MANY = {name: value for name, value in problems(429)[429].items() if name != "model"}
@@ -60,13 +65,16 @@ def install_documents(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
         root = request.scope.get("root_path", "")
-        return get_swagger_ui_html(
+        page = get_swagger_ui_html(
             openapi_url=f"{root}/openapi.json",
             title=app.title,
             swagger_js_url=f"{root}/docs/static/swagger-ui-bundle.js",
             swagger_css_url=f"{root}/docs/static/swagger-ui.css",
             swagger_favicon_url=f"{root}/docs/static/favicon.png",
+            swagger_ui_parameters={"validatorUrl": None},  # it would send the document's address to a stranger
         )
+        page.headers["Content-Security-Policy"] = _policy(page.body)
+        return page
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -74,6 +82,16 @@ def install_documents(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _policy(page: bytes | memoryview) -> str:
+    """What a page of the documentation may load: its own files, and the one script that stands in it."""
+    scripts = re.findall(rb"<script>(.*?)</script>", bytes(page), re.DOTALL)
+    hashes = " ".join(f"'sha256-{b64encode(sha256(each).digest()).decode()}'" for each in scripts)
+    return (
+        f"default-src 'none'; script-src 'self' {hashes}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

@@ -14,14 +14,26 @@ from gateway.api.traffic import Traffic
 
 log = structlog.get_logger()
 
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_HSTS = (b"strict-transport-security", b"max-age=31536000")
+"""Where the public address is https, browsers shall never ask for it in another way (RFC 6797)."""
+_NOTHING = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+"""Answers are for programs: a browser that shows one loads nothing and runs nothing. Pages say what they need."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class Edge:
     """ASGI middleware. A client's ``X-Request-Id`` is kept if it is a plain token, else one is made."""
 
-    def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
+    def __init__(self, app: ASGIApp, traffic: Traffic, is_https: bool = False) -> None:
         self.app, self.traffic = app, traffic
+        self._headers = [*_HEADERS, _HSTS] if is_https else [*_HEADERS]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,12 +50,10 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [
-                    *message["headers"],
-                    (b"x-request-id", request_id.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"cache-control", b"no-store"),
-                ]
+                own = message["headers"]
+                message["headers"] = [*own, (b"x-request-id", request_id.encode()), *self._headers]
+                if not any(name == b"content-security-policy" for name, _ in own):
+                    message["headers"].append(_NOTHING)
             await send(message)
 
         try:

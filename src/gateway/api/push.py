@@ -5,6 +5,7 @@ import re
 from fastapi import Request, Response
 
 from gateway.access.tokens import Caller
+from gateway.domain.signature import ReportSignature
 from gateway.errors import GatewayError, Language, MalformedRequest, Place, Text
 from gateway.flow.prepare import Push
 from gateway.flow.receive import Reply
@@ -21,6 +22,7 @@ def push_of(
     media_type: str,
     route: str,
     first: FirstReceipt | None = None,
+    signature: ReportSignature | None = None,
 ) -> Push:
     """A body pushed by a request. Raises ``MalformedRequest`` for a wrong idempotency key."""
     keys = request.headers.getlist("idempotency-key")
@@ -40,6 +42,7 @@ def push_of(
         request.scope.get("query_string", b"").decode("latin-1"),
         keys[0] if keys else None,
         first=first,
+        signature=signature,
     )
 
 

@@ -43,6 +43,7 @@ from gateway.api.shapes import (
     ReportPage,
     Validation,
 )
+from gateway.api.signature import SIGNED, refuse_signature, signature_of
 from gateway.api.subtree import agency_keys, require_covered
 from gateway.db.engine import driver
 from gateway.db.reading import (
@@ -55,6 +56,7 @@ from gateway.db.reading import (
     find_revisions,
 )
 from gateway.db.relays import KeptRelay, find_relay
+from gateway.db.signatures import find_signature
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.report import ReportKind, Status
 from gateway.errors import Forbidden, Language, NotFound, Text
@@ -71,7 +73,7 @@ router = APIRouter(prefix="/v1/reports", tags=["reports"])
     "",
     status_code=201,
     response_model=ReportAnswer,
-    openapi_extra=PUSH_BODY | {"parameters": [*PUSH_BODY["parameters"], *RELAYED]},
+    openapi_extra=PUSH_BODY | {"parameters": [*PUSH_BODY["parameters"], SIGNED, *RELAYED]},
     responses={
         200: {"model": ReportAnswer, "description": "These bytes were kept before: that revision."},
         422: REJECTED,
@@ -89,7 +91,8 @@ async def submit_report(request: Request, gateway: GatewayParts, caller: Relayer
     media_type = media_type_of(request, "application/json")
     settings = gateway.settings
     body = await read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
-    push = push_of(request, caller, language, body, media_type, "POST /v1/reports", first)
+    signature = await signature_of(request, gateway, body, first)
+    push = push_of(request, caller, language, body, media_type, "POST /v1/reports", first, signature)
     _, refusal = await gateway.allowance.take_reports(caller.client, gateway.standing.limits(caller), 1)
     if refusal is not None:
         raise refusal
@@ -99,7 +102,7 @@ async def submit_report(request: Request, gateway: GatewayParts, caller: Relayer
 @router.post(
     "/validate",
     response_model=Validation,
-    openapi_extra=PUSH_BODY,
+    openapi_extra=PUSH_BODY | {"parameters": [*PUSH_BODY["parameters"], SIGNED]},
     responses=problems(400, 401, 403, 404, 413, 415, 500, 503),
 )
 async def validate_report(request: Request, gateway: GatewayParts, caller: Writer, language: Spoken) -> Response:
@@ -107,8 +110,10 @@ async def validate_report(request: Request, gateway: GatewayParts, caller: Write
     media_type = media_type_of(request, "application/json")
     settings = gateway.settings
     body = await read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
+    signature = await signature_of(request, gateway, body, None)
+    route = "POST /v1/reports/validate"
     verdict = await check(
-        gateway.intake, push_of(request, caller, language, body, media_type, "POST /v1/reports/validate")
+        gateway.intake, push_of(request, caller, language, body, media_type, route, signature=signature)
     )
     findings = [finding.shown(language) for finding in verdict.findings]
     return Json({"accepted": not verdict.refused, "findings": findings})
@@ -124,9 +129,11 @@ async def submit_batch(request: Request, gateway: GatewayParts, caller: Writer, 
     """Submit up to 10,000 reports, one a line; each is stored or refused by itself.
 
     The answer has one line for each, in order: what `POST /v1/reports` would have answered, with `line`. It
-    starts after the whole body was read and stored. With an `Idempotency-Key`, line n has the key `…/n`.
+    starts after the whole body was read and stored. With an `Idempotency-Key`, line n has the key `…/n`. A line
+    cannot be signed: where a regime requires a signature, the line is refused.
     """
     media_type_of(request, "application/x-ndjson")
+    refuse_signature(request)
     settings = gateway.settings
     pattern = push_of(request, caller, language, b"", "application/json", "POST /v1/reports/batch")
     sent = pieces(request, settings.max_batch_bytes, settings.body_timeout_seconds)
@@ -144,6 +151,7 @@ async def whole_report(
     async with driver(gateway.engine) as connection:
         shown = await report_shown(connection, kept, catalogue, language)
         relay = await find_relay(connection, head.id)
+        signature = await find_signature(connection, head.id)
         found = None
         if head.kind is ReportKind.consolidation and head.status is not Status.rejected:
             asked = asked_for(catalogue, head.form, head.agency, head.period)
@@ -151,6 +159,7 @@ async def whole_report(
         return shown | {
             "consolidation": None if found is None else lineage_shown(found, catalogue),
             "relayed": None if relay is None else relay_shown(relay),
+            "signer": None if signature is None else signature.signer.shown() | {"trusted": signature.trusted},
         }
 
 
@@ -293,6 +302,23 @@ async def read_receipt(
     if kept.head.receipt is None:
         raise NotFound(Text("Báo cáo bị từ chối không có biên nhận.", "A rejected report has no receipt."))
     return Response(kept.head.receipt, media_type="application/jose")
+
+
+@router.get(
+    "/{report}/signature",
+    response_class=Response,
+    responses={200: {"content": {"application/jose": {}}}, **problems(400, 401, 403, 404)},
+)
+async def read_signature(
+    report: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Reader, today: Today
+) -> Response:
+    """The agency's signature exactly as it came: a detached JWS over the bytes of `…/payload`."""
+    await _find(gateway, catalogue, caller, report, today)
+    async with driver(gateway.engine) as connection:
+        found = await find_signature(connection, report)
+    if found is None:
+        raise NotFound(Text("Báo cáo không có chữ ký.", "The report is not signed."))
+    return Response(found.jws, media_type="application/jose")
 
 
 @router.post(

@@ -157,11 +157,23 @@ class RelayShape(BaseModel):
     receipt: str
 
 
+class SignerShape(BaseModel):
+    """The certificate that signed a report."""
+
+    subject: str = Field(description="Its holder (RFC 4514).")
+    issuer: str
+    serial: str = Field(description="Hexadecimal.")
+    sha256: str = Field(description="The certificate's fingerprint.")
+    signed_at: datetime = Field(description="When it says that it signed.")
+    trusted: bool = Field(description="Whether it held, and was trusted for the agency, when the report came.")
+
+
 class FullReport(ReportAnswer):
     """A report with its rows."""
 
     consolidation: LineageShape | None = Field(None, description="Of a consolidation that was made here.")
     relayed: RelayShape | None = Field(None, description="Of a report that came by way of another gateway.")
+    signer: SignerShape | None = Field(None, description="Who signed it; null where nobody did.")
     nil: Nil | None
     reason: str | None
     explanations: list[dict[str, Any]]

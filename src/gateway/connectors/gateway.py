@@ -112,6 +112,8 @@ class Gateway:
         if first is None:
             raise LookupError(f"report {report} is dispatched without its first receipt")
         told = {"Report-Id": str(report), "Report-Received-At": _time(first.received_at)}
+        if first.signature is not None:
+            told["Report-Signature"] = first.signature
         return f"{self._base}/v1/reports", headers | told | {"Report-Receipt": first.receipt}
 
     def _judged(self, at: datetime) -> Callable[[Reply | NoReply, str], Outcome]:

@@ -104,3 +104,19 @@ async def connectors_ever(connection: AsyncConnection) -> list[sa.Row[Any]]:
     """Storage key, name and subtree of every connector there ever was."""
     statement = sa.select(connectors.c.id, connectors.c.name, connectors.c.under)
     return list(await connection.execute(statement))
+
+
+async def encrypted_credentials(connection: Any) -> list[tuple[int, str, bytes]]:
+    """The number, name and encrypted credentials of every connector that has some."""
+    rows = await connection.fetch(
+        "SELECT id, name, credentials FROM connectors WHERE credentials IS NOT NULL ORDER BY id"
+    )
+    return [(row["id"], row["name"], row["credentials"]) for row in rows]
+
+
+async def replace_credentials(connection: Any, number: int, kept: bytes, anew: bytes) -> bool:
+    """Keep the same credentials encrypted anew, unless somebody has changed them meanwhile."""
+    changed = await connection.fetchval(
+        "UPDATE connectors SET credentials = $3 WHERE id = $1 AND credentials = $2 RETURNING true", number, kept, anew
+    )
+    return changed is True

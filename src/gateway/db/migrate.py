@@ -28,6 +28,7 @@ from gateway.db import (  # noqa: F401
     log,
     relays,
     reports,
+    signatures,
     tallies,
 )
 from gateway.db.base import metadata

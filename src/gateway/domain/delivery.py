@@ -71,10 +71,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """When a report was received first, by whichever gateway, and the receipt that says so."""
+    """When a report was received first, by whichever gateway, the receipt that says so, and its signature if any."""
 
     received_at: datetime
     receipt: str
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

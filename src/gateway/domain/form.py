@@ -58,6 +58,7 @@ BUILT_IN_FINDINGS = frozenset(
         "agency",
         "form_version",
         "obligation",
+        "signature",
     }
 )
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -29,6 +29,7 @@ from gateway.domain.period import (
     periods_of_year,
 )
 from gateway.domain.report import ReportKind
+from gateway.domain.signature import SignatureRule
 
 RegimeCode = Annotated[str, StringConstraints(pattern=FORM_CODE)]
 PERIOD_NAME = r"^(?:Y|S[12]|Q[1-4]|9M|W(?:0[1-9]|[1-4][0-9]|5[0-3])|0[1-9]|1[0-2])$"
@@ -167,6 +168,9 @@ class RegimeDocument(Valid):
     reopen_days: int | None = Field(
         None, ge=1, le=366, description="Days a return reopens the period for; null: `lock_after_days`, or 10."
     )
+    signature: Annotated[SignatureRule, choice(SignatureRule)] = Field(
+        SignatureRule.none, description="Whether reports must carry the agency's signature (`Report-Signature`)."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -201,6 +205,10 @@ class RegimeDocument(Valid):
                 "a periodic regime's deadlines recur: date is for thematic and ad hoc ones",
             )
         return self
+
+    def kept(self) -> dict[str, Any]:
+        """The document as it is stored: processes of the version before do not know the word ``signature``."""
+        return self.model_dump(exclude={"signature"} if self.signature is SignatureRule.none else None)
 
     def _has_no_months(self) -> bool:
         return self.periods is None and self.frequency in {Frequency.weekly, Frequency.ad_hoc}

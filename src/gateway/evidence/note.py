@@ -174,20 +174,25 @@ class LogSigner:
     """
 
     def __init__(self, keys: SigningKeys, issuer: str) -> None:
-        key = keys.current.get_op_key("sign")
-        if not isinstance(key, Ed25519PrivateKey):
-            raise TypeError("checkpoints are signed with Ed25519")
         self.origin = origin_of(issuer)
-        self._key = key
-        self._ids = [key_id(self.origin, kind, key.public_key()) for kind in (_ED25519, _COSIGNATURE)]
-        self.verifiers = log_verifiers(keys, issuer)
+        self._keys, self._issuer = keys, issuer
+
+    @property
+    def verifiers(self) -> list[Verifier]:
+        """The public keys, the newest last."""
+        return log_verifiers(self._keys, self._issuer)
 
     def sign(self, size: int, root: bytes, at: datetime) -> str:
         """The signed checkpoint of a tree, at a time."""
+        key = self._keys.current.get_op_key("sign")  # asked for anew: keys change while a sealer runs
+        if not isinstance(key, Ed25519PrivateKey):
+            raise TypeError("checkpoints are signed with Ed25519")
         text = Checkpoint(self.origin, size, root).text
-        values = self._key.sign(text.encode()), cosign(text, self._key, at)
-        lines = [line_of(Signature(self.origin, *each)) for each in zip(self._ids, values, strict=True)]
-        return f"{text}\n{''.join(lines)}"
+        values = {_ED25519: key.sign(text.encode()), _COSIGNATURE: cosign(text, key, at)}
+        signed = (
+            Signature(self.origin, key_id(self.origin, kind, key.public_key()), value) for kind, value in values.items()
+        )
+        return f"{text}\n{''.join(line_of(each) for each in signed)}"
 
 
 def cosign(text: str, key: Ed25519PrivateKey, at: datetime) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeySet, OKPKey
 
 from gateway.domain.exact import decode, encode
 from gateway.keys import SigningKeys
@@ -21,19 +21,24 @@ class InvalidReceipt(ValueError):
 
 
 class Signer:
-    """Signs receipts in the name of ``issuer``; the header is the same for all and made once."""
+    """Signs receipts in the name of ``issuer``; the header is the same for all of a key, and made once."""
 
     def __init__(self, keys: SigningKeys, issuer: str) -> None:
-        header = {"alg": "Ed25519", "kid": keys.current.kid, "typ": RECEIPT_TYPE}
-        self._issuer = issuer
-        self._header = _segment(encode(header))
-        key = keys.current.get_op_key("sign")
-        if not isinstance(key, Ed25519PrivateKey):
+        self._issuer, self._keys = issuer, keys
+        self._current = self._take(keys.current)
+
+    def _take(self, key: OKPKey) -> OKPKey:
+        signing = key.get_op_key("sign")
+        if not isinstance(signing, Ed25519PrivateKey):
             raise TypeError("receipts are signed with Ed25519")
-        self._key = key
+        self._header = _segment(encode({"alg": "Ed25519", "kid": key.kid, "typ": RECEIPT_TYPE}))
+        self._key = signing
+        return key
 
     def sign(self, claims: Mapping[str, object], at: datetime) -> str:
         """The compact JWS (RFC 7515, 7.1) over claims, issued at ``at``."""
+        if (current := self._keys.current) is not self._current:
+            self._current = self._take(current)
         payload = {"iss": self._issuer, "iat": int(at.timestamp()), **claims}
         message = self._header + b"." + _segment(encode(payload))
         return (message + b"." + _segment(self._key.sign(message))).decode()

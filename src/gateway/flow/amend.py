@@ -112,7 +112,10 @@ def _checked(current: Catalogue, documents: Sequence[Document]) -> list[Entry]:
 
 def _is_known(current: Catalogue, entry: Entry) -> bool:
     known = _known(current, entry)
-    return known is not None and known.model_dump() == entry.document
+    if known is None:
+        return False
+    kept = known.kept() if isinstance(known, RegimeDocument) else known.model_dump()
+    return kept == entry.document
 
 
 def _known(current: Catalogue, entry: Entry) -> BaseModel | None:

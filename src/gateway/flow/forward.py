@@ -21,6 +21,7 @@ from gateway.db.reading import (
 )
 from gateway.db.recording import NewAttempt
 from gateway.db.relays import KeptRelay, find_relays
+from gateway.db.signatures import KeptSignature, find_signatures
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import DeliveryState, Event, Outcome, Provenance, RetrySchedule, state_after
@@ -53,6 +54,7 @@ class Sources:
     payloads: Mapping[UUID, tuple[str, bytes]]
     relays: Mapping[UUID, KeptRelay]
     events: Mapping[UUID, Sequence[KeptEvent]]
+    signatures: Mapping[UUID, KeptSignature]
 
 
 async def message_of(connection: Any, claimed: Claimed, catalogue: Catalogue) -> Message:
@@ -89,6 +91,7 @@ async def read_sources(
         await find_payloads(connection, relayed) if relayed else {},
         await find_relays(connection, [each.head.id for each in relayed]) if relayed else {},
         await find_events(connection, ended) if ended else {},
+        await find_signatures(connection, [each.head.id for each in relayed]) if relayed else {},
     )
 
 
@@ -107,13 +110,15 @@ def message_from(claimed: Claimed, sources: Sources, catalogue: Catalogue) -> Me
 
 
 def _original(kept: KeptReport, sources: Sources) -> Message:
-    """The bytes that were pushed, with the receipt of whoever took them first."""
+    """The bytes that were pushed, with their signature, and the receipt of whoever took them first."""
     head = kept.head
     payload, relay = sources.payloads.get(head.id), sources.relays.get(head.id)
     if payload is None or head.receipt is None:
         raise LookupError(f"the bytes of report {head.id} are not in storage")
     first = (head.received_at, head.receipt) if relay is None else (relay.received_at, relay.receipt)
-    return Message(decompress(payload[1]), head.received_at, payload[0], Provenance(*first))
+    signature = sources.signatures.get(head.id)
+    provenance = Provenance(*first, None if signature is None else signature.jws)
+    return Message(decompress(payload[1]), head.received_at, payload[0], provenance)
 
 
 def _accepted(kept: KeptReport, sources: Sources, catalogue: Catalogue) -> Message:

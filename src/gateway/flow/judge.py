@@ -30,6 +30,7 @@ from gateway.errors import (
     Text,
 )
 from gateway.flow.cells import exact_cells
+from gateway.flow.check_signature import signature_findings
 from gateway.flow.prepare import Prepared, Push, ReportKey
 from gateway.flow.read_rows import Row
 from gateway.flow.related import Current, CurrentReports
@@ -257,6 +258,7 @@ def verdict_on(prepared: Prepared, knowledge: Knowledge) -> Verdict:
         knowledge.reports.related(form, prepared.series, period, prepared.within),
         is_owed=prepared.obligation is not None or prepared.push.is_made_here or not prepared.is_regulated,
         is_made_here=prepared.push.is_made_here,
+        others=signature_findings(prepared),
     )
 
 

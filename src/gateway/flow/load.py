@@ -182,7 +182,7 @@ def entry_of(kind: str, document: Mapping[str, Any]) -> Entry:
             return Entry("calendar", str(calendar.year), "", calendar.model_dump())
         case "regime":
             regime = RegimeDocument.model_validate(document)
-            return Entry("regime", regime.code, variant_of(regime), regime.model_dump())
+            return Entry("regime", regime.code, variant_of(regime), regime.kept())
         case "extension":
             extension = Extension.model_validate(document)
             return Entry("extension", str(extension.id), "", extension.model_dump())

@@ -13,6 +13,7 @@ from gateway.domain.form import Form
 from gateway.domain.obligation import Obligation
 from gateway.domain.period import Period, parse_period
 from gateway.domain.report import ReportKind, Submission
+from gateway.domain.signature import ReportSignature
 from gateway.errors import ContentTooLarge, Forbidden, Language, NotFound, Text
 from gateway.flow.read import read_submission
 from gateway.flow.related import Series, Wanted, wanted
@@ -27,7 +28,8 @@ class Push:
     """One body as it came, and in whose name. ``agency`` is the root of the sender's subtree.
 
     ``parts`` are the reports that a consolidation was made from here; None for whatever came from outside.
-    ``first`` is the receipt of the gateway that took it first, if it comes by way of that one.
+    ``first`` is the receipt of the gateway that took it first, if it comes by way of that one. ``signature`` is the
+    agency's own over the body, if it came with one.
     """
 
     body: bytes
@@ -40,6 +42,7 @@ class Push:
     key: str | None = None
     parts: tuple[UUID, ...] | None = None
     first: FirstReceipt | None = None
+    signature: ReportSignature | None = None
 
     @property
     def is_made_here(self) -> bool:

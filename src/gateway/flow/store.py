@@ -9,6 +9,7 @@ import zstandard
 from uuid_utils.compat import uuid7
 
 from gateway.db.intake import ROW_SEPARATOR, NewDelivery, NewKey, NewReport
+from gateway.db.signatures import KeptSignature
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form
 from gateway.domain.report import ReportKind
@@ -54,7 +55,15 @@ def new_report(stored: Stored, catalogue: Catalogue) -> NewReport:
         texts=_joined(_texts(row, form) for row in rows) if form.text_positions else None,
         parts=() if head.revision is None else prepared.push.parts or (),
         relay=None if head.revision is None or first is None else first.kept(prepared.push.client),
+        signature=_signature(prepared),
     )
+
+
+def _signature(prepared: Prepared) -> KeptSignature | None:
+    signature = prepared.push.signature
+    if signature is None:
+        return None
+    return KeptSignature(signature.jws, signature.signer, not signature.faults_for(prepared.agency))
 
 
 def _is_counted(prepared: Prepared, catalogue: Catalogue) -> bool:

@@ -3,7 +3,7 @@
 Pure: the same report, form, code lists and related reports always give the same findings.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -42,15 +42,17 @@ def validate(
     *,
     is_owed: bool = True,
     is_made_here: bool = False,
+    others: Iterable[Finding] = (),
 ) -> Verdict:
     """Check a report against its form.
 
     ``codes`` are the codes each breakdown may hold; ``related`` the other reports that its rules look at. A
-    consolidation made here is explained by its parts.
+    consolidation made here is explained by its parts. ``others`` are findings that come from elsewhere.
     """
     findings = list(_standing(submission, form, period, agencies, agency))
     if not is_owed and not findings:  # an agency or a kind of period that is wrong altogether says it better
         findings.append(fault("obligation", "/period", _nothing_owed(submission, agency)))
+    findings.extend(others)
     if submission.nil is None and not submission.rows:
         findings.append(fault("required", "/rows", _EMPTY))
     if submission.nil is not None and submission.rows:
