@@ -196,4 +196,4 @@ def test_the_command_rotates_encryption_and_says_what_no_key_opens(
     assert "credentials of 0 connectors are encrypted anew" in done.output
     listed = json.loads(CliRunner().invoke(cli, ["keys", "list", "--json"]).stdout)
     states = [each["state"] for each in listed if each["purpose"] == "token"]
-    assert states == ["in use", "about to be used"]
+    assert states == ["in use", "next"]
