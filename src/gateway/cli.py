@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -163,14 +164,42 @@ def openapi(
         raise fail(f"{path.name} is out of date: run '.venv/bin/gateway openapi' and commit the change")
 
 
+SigningKey = Annotated[
+    Path | None, typer.Option(help="The agency's private key (PEM); its password from GATEWAY_SIGNING_PASSWORD.")
+]
+SigningCertificate = Annotated[
+    Path | None, typer.Option(help="Its certificate (PEM), and those above it if there are any.")
+]
+
+
 @cli.command("submit")
 def submit_command(
     files: list[Path],
     url: Annotated[str, typer.Option(help="The gateway's address.")] = "http://127.0.0.1:8000",
+    key: SigningKey = None,
+    certificate: SigningCertificate = None,
 ) -> None:
-    """Push report files; credentials from GATEWAY_CLIENT_ID and GATEWAY_CLIENT_SECRET."""
-    if not run(submit_files(files, url, out)):
+    """Push report files, signed if there is a key; credentials from GATEWAY_CLIENT_ID and GATEWAY_CLIENT_SECRET."""
+    if (key is None) != (certificate is None):
+        raise fail("--key and --certificate go together")
+    sign = None if key is None or certificate is None else _signing(key, certificate)
+    if not run(submit_files(files, url, out, sign)):
         raise typer.Exit(1)
+
+
+def _signing(key: Path, certificate: Path) -> Callable[[bytes], str]:
+    """Signs bodies as of now, by files that are tried at once."""
+    password = os.environ.get("GATEWAY_SIGNING_PASSWORD")
+
+    def sign(body: bytes) -> str:
+        secret = None if password is None else password.encode()
+        return sign_report(body, key.read_bytes(), certificate.read_bytes(), datetime.now(UTC), secret)
+
+    try:
+        sign(b"")
+    except (CannotSign, OSError) as error:
+        raise fail(str(error)) from None
+    return sign
 
 
 @cli.command("validate")
@@ -190,22 +219,16 @@ def validate_command(
 @cli.command("sign")
 def sign_command(
     file: Annotated[Path, typer.Argument(help="The report, exactly as it will be pushed.")],
-    key: Annotated[Path, typer.Option(help="The private key (PEM); its password from GATEWAY_SIGNING_PASSWORD.")],
-    certificate: Annotated[Path, typer.Option(help="Its certificate (PEM), and those above it if there are any.")],
+    key: SigningKey,
+    certificate: SigningCertificate,
 ) -> None:
     """Sign a report as its agency, and print what goes into the header Report-Signature."""
-    password = os.environ.get("GATEWAY_SIGNING_PASSWORD")
+    if key is None or certificate is None:
+        raise fail("--key and --certificate are needed")
     try:
-        signature = sign_report(
-            file.read_bytes(),
-            key.read_bytes(),
-            certificate.read_bytes(),
-            datetime.now(UTC),
-            None if password is None else password.encode(),
-        )
-    except (CannotSign, OSError) as error:
+        sys.stdout.write(_signing(key, certificate)(file.read_bytes()) + "\n")
+    except OSError as error:
         raise fail(str(error)) from None
-    sys.stdout.write(signature + "\n")
 
 
 @cli.command("verify")

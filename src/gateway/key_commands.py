@@ -29,9 +29,9 @@ def key_list(as_json: Annotated[bool, typer.Option("--json", help="Print only JS
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
         return
-    table = Table("purpose", Column("file", no_wrap=True), "made", "state", "kid")
+    table = Table(*(Column(name, no_wrap=True) for name in ("purpose", "file", "state", "kid")))
     for each in found:
-        table.add_row(each["purpose"], each["file"], each["made_at"] or "", each["state"], each["kid"] or "")
+        table.add_row(each["purpose"], each["file"], each["state"], each["kid"] or "")
     out.print(table)
 
 
@@ -43,7 +43,7 @@ def _shown(files: list[KeyFile]) -> list[dict[str, str | None]]:
             "purpose": each.purpose,
             "file": each.path.name,
             "made_at": None if each.made_at is None else f"{each.made_at:%Y-%m-%dT%H:%M:%SZ}",
-            "state": "in use" if each in used else "older" if each.path < used[0].path else "about to be used",
+            "state": "in use" if each in used else "older" if each.path < used[0].path else "next",
             "kid": OKPKey.import_key(each.path.read_bytes()).thumbprint() if PURPOSES[each.purpose].signs else None,
         }
         for each in files

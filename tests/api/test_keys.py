@@ -1,5 +1,6 @@
 """The gateway's own keys: made, rotated while it serves, kept for what they signed, and refused if unfit."""
 
+import asyncio
 import base64
 import json
 import os
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from factories import a_report
 from forwarding import connect_upstream
 from gateway.api.deps import Gateway
 from gateway.app import build_gateway
+from gateway.cli import cli
 from gateway.db.engine import driver
 from gateway.evidence.merkle import EMPTY_ROOT
 from gateway.evidence.note import InvalidNote, LogSigner, open_checkpoint
@@ -181,3 +184,34 @@ def test_production_refuses_keys_that_are_missing_open_to_others_or_of_developme
 async def test_keys_of_development_are_marked_as_such(tmp_path: Path) -> None:
     load_keys(Settings(data_dir=tmp_path))
     assert all(key_files(tmp_path / "keys", purpose)[0].is_of_development for purpose in PURPOSES)
+
+
+async def test_a_running_gateway_takes_up_a_new_key_by_itself(
+    rotating: Rotating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.keys._LOOK_SECONDS", 0.01)
+    following = asyncio.create_task(rotating.gateway.keys.follow())
+    try:
+        make_key(rotating.directory, "receipt", datetime.now(UTC))
+        for _ in range(500):
+            if len(await published(rotating.client)) == 2:
+                break
+            await asyncio.sleep(0.01)
+        assert len(await published(rotating.client)) == 2
+    finally:
+        following.cancel()
+
+
+def test_the_command_rotates_encryption_and_says_what_no_key_opens(
+    rotating: Rotating, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_DATABASE_URL", database_url.replace("+asyncpg", ""))
+    monkeypatch.setenv("GATEWAY_KEYS_DIR", str(rotating.directory))
+
+    done = CliRunner().invoke(cli, ["keys", "rotate", "encryption", "token", "--wait", "0"])
+
+    assert done.exit_code == 0, done.output
+    assert "credentials of 0 connectors are encrypted anew" in done.output
+    listed = json.loads(CliRunner().invoke(cli, ["keys", "list", "--json"]).stdout)
+    states = [each["state"] for each in listed if each["purpose"] == "token"]
+    assert states == ["in use", "next"]

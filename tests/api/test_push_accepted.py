@@ -54,7 +54,7 @@ async def test_a_report_is_read_back_as_it_was_pushed(province: httpx.AsyncClien
     read = shown(await province.get(f"/v1/reports/{taken['id']}"))
     assert read.pop("rows") == rows
     said: dict[str, object] = {"nil": None, "reason": "Kỳ đầu", "explanations": []}
-    assert read == taken | said | {"ended": None, "consolidation": None, "relayed": None}
+    assert read == taken | said | {"ended": None, "consolidation": None, "relayed": None, "signer": None}
 
 
 DIGITS = ("0.1", "5000.0", "123456789012345678901234567890.1", "9" * 30 + ".9", "0", "10", "7e2", "1.5E1")

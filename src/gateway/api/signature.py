@@ -46,7 +46,7 @@ async def signature_of(
     signer = detached.signer
     async with driver(gateway.engine) as connection:
         agencies = await find_signed_for(connection, signer.subject, received_at)
-    codes = (gateway.catalogues.held or await gateway.catalogues.newest()).agencies.codes
+    codes = (await gateway.catalogues.newest()).agencies.codes
     return ReportSignature(
         detached.jws,
         signer,
