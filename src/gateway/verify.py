@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.domain.exact import decode
-from gateway.evidence.audit import Audited, NotAnExport, audit
+from gateway.evidence.audit import Audited, audit
 from gateway.evidence.held import Held, Keys, NotHeld, Receipt, hold, require_same
 from gateway.evidence.merkle import InvalidProof
 from gateway.evidence.note import Checkpoint, InvalidNote, vkeys
 from gateway.evidence.proofs import read_proof
+from gateway.evidence.reading import NotAnExport
 from gateway.evidence.receipts import InvalidReceipt, key_set, verify_receipt
 from gateway.submit import SubmitError
 

@@ -14,8 +14,9 @@ from gateway.api.deps import Gateway
 from gateway.db.log import add_entries, entries_from, newest_checkpoint
 from gateway.domain.entry import moment, new_entry
 from gateway.domain.exact import decode, encode
-from gateway.evidence.audit import Audited, Fault, Wrong, audit
+from gateway.evidence.audit import Audited, audit
 from gateway.evidence.export import export
+from gateway.evidence.faults import Fault, Wrong
 from gateway.evidence.held import Keys, hold
 from gateway.evidence.merkle import leaf_hash
 from gateway.evidence.note import LogSigner, vkeys
@@ -312,3 +313,29 @@ async def test_a_tree_that_somebody_else_signed_is_not_the_log(
     assert (await first_fault(log)).wrong in {Wrong.unsigned, Wrong.inserted}
     found = await first_fault(log, log.newest)
     assert (found.index, found.last) == (0, SIZE - 1)
+
+
+async def entries_of(log: Log) -> list[tuple[int, bytes]]:
+    rows = await log.connection.fetch("SELECT index, entry FROM log_entries ORDER BY index")
+    return [(row["index"], row["entry"]) for row in rows]
+
+
+async def test_of_several_harms_at_once_the_first_bad_entry_is_never_named_too_late(log: Log) -> None:
+    chance, original = random.Random(7), await entries_of(log)  # noqa: S311
+    harms = [each for each in HARMS if each is not roll_back]
+    for turn in range(30):
+        inner = log.connection.transaction()
+        await inner.start()
+        done = [chance.choice(harms) for _ in range(chance.randint(2, 3))]
+        for harm in done:
+            await harm(log, *chance.sample(range(20), 2))
+        found, audited = await entries_of(log), await log.audit(log.newest, chance.choice(log.proofs))
+        await inner.rollback()
+        pairs = zip(found, original, strict=False)
+        bad = next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(found), len(original)))
+        if found == original:
+            continue
+        told = (turn, [each.__name__ for each in done], bad, list(map(str, audited.faults)))
+        assert audited.faults, told
+        assert min(each.index for each in audited.faults) <= bad, told
+        assert audited.faults[0].index <= bad, told
