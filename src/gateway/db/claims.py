@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The upstream of a delivery as it is now. ``credentials`` are encrypted, ``options`` are JSON."""
+    """The upstream of a delivery as it is now. ``credentials`` are encrypted, ``options`` and ``retry`` are JSON."""
 
     number: int
     name: str
@@ -23,6 +23,7 @@ class Target:
     allow_private_addresses: bool
     credentials: bytes | None
     options: str | None = None
+    retry: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ WITH claimed AS (
 SELECT claimed.id, report_id, event, reason, claimed.attempts AS number, clock_timestamp() AS claimed_at,
        agency_id, form_id, period, claimed.kind AS report_kind, owed_by, claimed.made_at, losses, is_lost,
        c.id AS connector, c.name, c.kind, c.url, c.allow_private_addresses, c.credentials, c.options::text AS options,
+       c.retry::text AS retry,
        made.count + is_lost::int AS earlier, least(made.first_at, CASE WHEN is_lost THEN lost_at END) AS first_at
   FROM claimed JOIN connectors c ON c.id = connector_id
  CROSS JOIN LATERAL (SELECT count(*), min(started_at) AS first_at FROM attempts a
@@ -275,6 +277,7 @@ def _claimed(row: Any, claim: UUID) -> Claimed:
         row["allow_private_addresses"],
         row["credentials"],
         row["options"],
+        row["retry"],
     )
     return Claimed(
         row["id"],

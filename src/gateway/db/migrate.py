@@ -25,6 +25,7 @@ from gateway.db import (  # noqa: F401
     deliveries,
     failures,
     follows,
+    interventions,
     relays,
     reports,
     tallies,

@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias
@@ -13,12 +14,18 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from cryptography.fernet import InvalidToken, MultiFernet
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.db import catalogue as stored
 from gateway.db.breakers import probe_now
-from gateway.db.connectors import find_connector, lock_connector, put_connector, remove_connector
+from gateway.db.connectors import (
+    find_connector,
+    lock_connector,
+    pause_connector,
+    put_connector,
+    remove_connector,
+)
 from gateway.db.deliveries import (
     Backlog,
     KeptDelivery,
@@ -28,20 +35,31 @@ from gateway.db.deliveries import (
     cancel_reminders,
     find_delivery,
     hasten_delivery,
-    reopen_all,
     reopen_delivery,
 )
 from gateway.db.engine import driver, server_now
+from gateway.db.interventions import NewIntervention, add_intervention
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.delivery import REMINDERS, DeliveryState, Event
-from gateway.domain.document import Day, Document
+from gateway.domain.delivery import REMINDERS, DeliveryState, Event, schedule_of
+from gateway.domain.document import Day, Document, refusal
 from gateway.domain.period import VIETNAM
 from gateway.domain.upstream import What
 from gateway.errors import MalformedRequest, NotFound, Place, StateConflict, Text
 from gateway.flow.load import Catalogues
 
 Sees: TypeAlias = Callable[[str | None], bool]
+TAKEN_UP = "taken up again by an operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Who does something to a connector or its deliveries, and why."""
+
+    client: UUID
+    reason: str | None = None
+
+
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 _Secret = Annotated[str, StringConstraints(max_length=40_000)]
 _PerSecond = Annotated[
@@ -64,6 +82,32 @@ class Remind(Document):
         """Which reminders it asks for."""
         asked = {Event.due: self.due_in_days is not None, Event.overdue: self.overdue}
         return frozenset(event for event, is_asked in asked.items() if is_asked)
+
+
+_MOST_ATTEMPTS = 1000
+_Wait = Annotated[int, Field(ge=1, le=7 * 24 * 3600)]
+
+
+class Retry(Document):
+    """When a connector's deliveries are tried again; each wait is moved by up to a fifth, as everywhere."""
+
+    delays_seconds: list[_Wait] = Field(
+        min_length=1, max_length=50, description="The waits after failed attempts, in turn; the last is repeated."
+    )
+    horizon_hours: int = Field(
+        ge=1,
+        le=28 * 24,
+        description="So long after the first attempt the last one is made; then the delivery is `exhausted`.",
+    )
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> "Retry":
+        if schedule_of(self.delays_seconds, self.horizon_hours).attempts > _MOST_ATTEMPTS:
+            raise refusal(
+                f"Quá {_MOST_ATTEMPTS} lần thử trong thời hạn này: hãy đặt khoảng chờ cuối dài hơn",
+                f"More than {_MOST_ATTEMPTS} attempts within this horizon: make the last wait longer",
+            )
+        return self
 
 
 class ConnectorDocument(Document):
@@ -92,6 +136,11 @@ class ConnectorDocument(Document):
     )
     concurrency: int = Field(8, ge=1, le=100, description="The most to send at once.")
     rate: _PerSecond | None = Field(None, description="The most to send in a second; null: no limit.")
+    retry: Retry | None = Field(
+        None,
+        description="When failed deliveries are tried again; null: after 5 s, 30 s, 2 min, 10 min, 30 min, 1 h, 2 h, "
+        "then every 4 h, for 7 days. It holds from the next failure on.",
+    )
     allow_private_addresses: bool = Field(False, description="Whether the URL may lead to private addresses.")
     options: dict[_Name, Any] | None = Field(
         None,
@@ -244,13 +293,16 @@ async def end_connector(engine: AsyncEngine, client: UUID, name: str, sees: Sees
         await cancel_open(await _driver(connection), kept.id, "the connector was removed")
 
 
-async def retry_connector(engine: AsyncEngine, name: str, sees: Sees, reason: str | None) -> int:
-    """Take up again what a connector refused or exhausted, and hasten what waits; returns how many."""
+async def pause_or_resume(engine: AsyncEngine, name: str, sees: Sees, cause: Cause, paused: bool) -> sa.Row[Any]:
+    """Send nothing more through a connector, or go on sending; doing it again changes nothing."""
     async with engine.begin() as connection:
         kept = await _find(connection, name, sees)
-        raw = await _driver(connection)
-        await lock_connector(raw, kept.id)
-        return await reopen_all(raw, kept.id, _words("taken up again by an operator", reason))
+        if (kept.paused_at is not None) is not paused:
+            await pause_connector(connection, name, paused)
+            act = "pause" if paused else "resume"
+            new = NewIntervention(kept.id, act, cause.client, cause.reason)
+            await add_intervention(await _driver(connection), new)
+        return await _find(connection, name, sees)
 
 
 async def _find(connection: AsyncConnection, name: str, sees: Sees) -> sa.Row[Any]:
@@ -265,33 +317,40 @@ async def _driver(connection: AsyncConnection) -> Any:
     return (await connection.get_raw_connection()).driver_connection
 
 
-async def retry_delivery(engine: AsyncEngine, delivery: UUID, sees: Sees, reason: str | None) -> KeptDelivery:
+async def retry_delivery(engine: AsyncEngine, delivery: UUID, sees: Sees, cause: Cause) -> KeptDelivery:
     """Take up again a delivery that has ended without success; one that is pending becomes due.
 
     Raises ``StateConflict`` when it is being sent or delivered, or a later one of its key has passed it.
     """
     async with driver(engine) as connection, connection.transaction():
         kept = await _hold(connection, delivery, sees)
-        words = _words("taken up again by an operator", reason)
         if kept.state == DeliveryState.pending:
             await hasten_delivery(connection, delivery)
-        elif kept.is_removed or not await reopen_delivery(connection, delivery, words):
+        elif kept.is_removed or not await reopen_delivery(connection, delivery, words_of(TAKEN_UP, cause)):
             raise _conflict(kept)
+        await _note(connection, kept, "retry", cause)
         return await _hold(connection, delivery, sees)
 
 
-async def give_up_delivery(engine: AsyncEngine, delivery: UUID, sees: Sees, reason: str | None) -> KeptDelivery:
+async def give_up_delivery(engine: AsyncEngine, delivery: UUID, sees: Sees, cause: Cause) -> KeptDelivery:
     """Cancel a delivery; doing it again changes nothing.
 
     Raises ``StateConflict`` when it is being sent or delivered.
     """
     async with driver(engine) as connection, connection.transaction():
-        await _hold(connection, delivery, sees)
-        await cancel_delivery(connection, delivery, _words("cancelled by an operator", reason))
+        before = await _hold(connection, delivery, sees)
+        await cancel_delivery(connection, delivery, words_of("cancelled by an operator", cause))
         kept = await _hold(connection, delivery, sees)
         if kept.state != DeliveryState.cancelled:
             raise _conflict(kept)
+        if before.state != DeliveryState.cancelled:
+            await _note(connection, kept, "cancel", cause)
         return kept
+
+
+async def _note(connection: Any, kept: KeptDelivery, act: str, cause: Cause) -> None:
+    """Keep who did something to a delivery, and why."""
+    await add_intervention(connection, NewIntervention(kept.connector_id, act, cause.client, cause.reason), kept.id)
 
 
 async def _hold(connection: Any, delivery: UUID, sees: Sees) -> KeptDelivery:
@@ -318,5 +377,6 @@ def _conflict(kept: KeptDelivery) -> StateConflict:
     return StateConflict(detail, extra={"state": state})
 
 
-def _words(what: str, reason: str | None) -> str:
-    return f"{what}: {reason}" if reason else what
+def words_of(what: str, cause: Cause) -> str:
+    """What is said of a delivery that an operator changed."""
+    return f"{what}: {cause.reason}" if cause.reason else what
