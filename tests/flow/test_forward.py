@@ -483,7 +483,7 @@ async def test_a_connector_s_own_schedule_holds_from_the_next_failure_on_without
         return seconds
 
     async with working(gateway, schedule=DEFAULT_SCHEDULE):
-        await connect_upstream(gateway, NOWHERE, retry={"delays_seconds": [100, 200], "horizon_hours": 100})
+        await connect_upstream(gateway, NOWHERE, retry={"delays_seconds": [100, 200], "horizon_hours": 20})
         await receive(gateway)
         await until_attempts(gateway, 1)
         assert 80 <= await waits() <= 120
