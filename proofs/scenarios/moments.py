@@ -11,7 +11,7 @@ from proofs.scenario import Scenario
 from proofs.stage import Stage
 from proofs.upstream import Behaviour, Exchange, taking
 
-API_STRIDE, STRIDE = 4, 8
+API_STRIDE, STRIDE = 2, 8
 """A run strikes at every so-manieth message; as many runs on end strike at every one."""
 _AFTER = 0.5
 """Seconds after an answer in which nothing more is done for it, or it was given too early."""
@@ -43,7 +43,7 @@ def _killing(stage: Stage, *, is_answered: bool) -> Behaviour:
 
 
 async def kill_api_at_messages(stage: Stage) -> None:
-    """The API is killed at every message between it and PostgreSQL, from the arrival of a report until a while after its
+    """The API is killed at every message between it and PostgreSQL, from a report's arrival until a while after its
     answer: what is done only then is lost with it. At each message twice, which is handed over once and once not."""
     wire = await stage.entered(Wire(stage.postgres.socket))
     await stage.begin(1, api_port=wire.port)

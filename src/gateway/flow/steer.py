@@ -26,6 +26,7 @@ from gateway.db.connectors import (
     put_connector,
     remove_connector,
 )
+from gateway.db.deadline import unhurried
 from gateway.db.deliveries import (
     Backlog,
     KeptDelivery,
@@ -191,6 +192,7 @@ async def change_connector(
     while True:
         catalogue = await catalogues.newest()
         async with engine.begin() as connection:
+            await unhurried(connection)
             await stored.hold_still(connection)
             if await stored.newest_revision(connection) != catalogue.revision:
                 continue

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.breakers import note_attempt
 from gateway.db.claims import Target
+from gateway.db.deadline import BRIEF_SECONDS
 from gateway.db.engine import driver, tell_failure
 from gateway.db.recording import cancel_claimed
 from gateway.domain.breaker import Breaker, BreakerPolicy, Ended
@@ -74,7 +75,7 @@ class Recorder:
         claimed = lease.claimed
 
         async def cancel() -> bool:
-            async with self.connections, driver(self.engine) as connection:
+            async with self.connections, driver(self.engine, BRIEF_SECONDS) as connection:
                 return await cancel_claimed(connection, claimed, words)
 
         if await insist(cancel, until=lambda: lease.ends):
@@ -87,7 +88,7 @@ class Recorder:
     async def _note(self, target: Target, ended: Ended) -> None:
         """Let an attempt count for its connector's breaker; one that cannot be noted is not missed."""
         try:
-            async with self.connections, driver(self.engine) as connection:
+            async with self.connections, driver(self.engine, BRIEF_SECONDS) as connection:
                 before, now = await note_attempt(connection, target.number, ended, self.breaker)
         except Exception as error:
             return tell_failure(error, "an attempt was not noted", connector=target.name)
