@@ -149,8 +149,8 @@ class ConnectorDocument(Document):
         "for. `ndxp`: `dstcode`, `provider_url`, `service`, `login`. `dhis2`: `forms`, `org_units`, and `periods` that "
         "are not of its calendar. `http_json`, `lgsp` and `ndxp`, for a receiver of another shape: `accepted`, "
         "`returned` and `withdrawn`, each with `method`, `path`, `headers`, `body`, `taken` and `busy`, and the tables "
-        "`codes`; where there is any of the three, an event without one is not sent. `webhook` and `gateway` have "
-        "none.",
+        "`codes`; where there is any of the three, an event without one is not sent. `http_json`: `reconciliation`, "
+        "which says where the receiver lists what it holds. `webhook` and `gateway` have none.",
         examples=[
             {"token_url": "https://lgsp.example/token"},
             {
