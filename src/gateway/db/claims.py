@@ -106,6 +106,7 @@ WITH pace AS MATERIALIZED (
       FROM pace
 )
 SELECT d.id, room.id AS connector, room.places, room.flying, room.since, d.state, d.due_at, d.losses,
+       (SELECT count(*) FROM connectors WHERE removed_at IS NULL AND paused_at IS NULL) AS connectors,
        d.report_id IS NOT NULL AND coalesce((
            SELECT true FROM deliveries e
             WHERE e.connector_id = room.id AND e.agency_id = d.agency_id AND e.form_id = d.form_id
@@ -211,7 +212,7 @@ async def claim_due(
                     lease,
                     _LOST,
                 )
-            most = await _most(connection, slots) if is_shared and seen else slots.free
+            most = _most(seen[0]["connectors"], slots) if is_shared and seen else slots.free
             chosen = _choose([row for row in seen if _loses(row) < most_losses], slots, most)
             rows = await _take(connection, chosen, lease, claim) if chosen else []
         if rows or not (is_changed or poison):
@@ -225,11 +226,10 @@ def _loses(row: Any) -> int:
     return losses + 1 if row["state"] == "sending" else losses
 
 
-async def _most(connection: Any, slots: Slots) -> int:
+def _most(connectors: int, slots: Slots) -> int:
     """The most that a worker sends to one connector at once: half of its places, or all where there is no other."""
-    count = await connection.fetchval("SELECT count(*) FROM connectors WHERE removed_at IS NULL AND paused_at IS NULL")
     places = slots.places or slots.free + sum(slots.sending.values())
-    return max(1, places // 2) if count > 1 else places
+    return max(1, places // 2) if connectors > 1 else places
 
 
 def _choose(seen: Sequence[Any], slots: Slots, most: int) -> list[Any]:
