@@ -17,6 +17,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import structlog
+from asyncpg import connect_utils
 from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -61,9 +62,32 @@ class Watch:
         if not self._connection.is_closed():
             log.warning("a database connection was ended", reason=f"it took more than {seconds:g} s")
             self._silence.at = time.monotonic()
-            self._connection.terminate()
+            loop = asyncio.get_running_loop()
+            task = loop.create_task(_give_up(self._connection))
+            _giving_up.add(task)
+            task.add_done_callback(_giving_up.discard)
+            loop.call_soon(self._connection.terminate)
 
 
+async def _give_up(connection: Any) -> None:
+    """Ask a server that hears, and is only slow, to give up what nobody waits for any more."""
+    protocol = connection._protocol
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await connect_utils._cancel(
+                loop=asyncio.get_running_loop(),
+                addr=connection._addr,
+                params=connection._params,
+                backend_pid=protocol.backend_pid,
+                backend_secret=protocol.backend_secret,
+            )
+    except Exception as error:
+        log.debug("a statement could not be given up", reason=type(error).__name__)
+    finally:
+        await asyncio.sleep(0)  # for its connection to be closed, also where this is cancelled
+
+
+_giving_up: set[asyncio.Task[None]] = set()
 _watches: WeakKeyDictionary[Any, Watch] = WeakKeyDictionary()
 
 

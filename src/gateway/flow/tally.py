@@ -82,7 +82,7 @@ class Tally:
         if not counted:
             return
         try:
-            async with asyncio.timeout(2 * _PATIENCE), self._connections, driver(self._engine, _PATIENCE) as connection:
+            async with asyncio.timeout(_PATIENCE), self._connections, driver(self._engine) as connection:
                 await add_tallies(connection, {TallyKey(*key): amount for key, amount in counted.items()})
         except BaseException as error:
             for key, amount in counted.items():
