@@ -31,15 +31,15 @@ class Certified:
         return context
 
 
-def certified(name: str) -> Certified:
-    """A certificate for a name, and for the address 127.0.0.2."""
+def certified(name: str, ended: timedelta = timedelta()) -> Certified:
+    """A certificate for a name, and for the address 127.0.0.2: good for an hour, unless it has ``ended`` before."""
     key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     names: list[x509.GeneralName] = [x509.DNSName(name), x509.IPAddress(ip_address("127.0.0.2"))]
     certificate = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_before(now - timedelta(hours=1) - ended)
+        .not_valid_after(now - ended if ended else now + timedelta(hours=1))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )

@@ -27,13 +27,15 @@ from gateway.flow.forward import conclude
 from gateway.flow.judge import Answer
 from gateway.flow.prepare import Push
 from gateway.flow.review import Ending, end_report
-from gateway.flow.steer import ConnectorDocument, change_connector
+from gateway.flow.steer import Cause, ConnectorDocument, change_connector
 from gateway.sandbox.server import sandbox_server
 from gateway.settings import Settings
 from gateway.worker import Worker
 from gateway_under_test import connected, shown
 
 CLIENT = uuid7()
+BY = Cause(CLIENT)
+"""An operator who does not say why."""
 SOON = RetrySchedule(
     delays=(timedelta(milliseconds=30),), every=timedelta(milliseconds=60), horizon=timedelta(minutes=5)
 )
@@ -164,6 +166,18 @@ async def attempts(engine: AsyncEngine) -> list[dict[str, Any]]:
 
 async def states(engine: AsyncEngine) -> list[str]:
     return [each["state"] for each in await deliveries(engine)]
+
+
+async def many_deliveries(engine: AsyncEngine, connector: int, count: int) -> None:
+    """So many refused deliveries of reports that nobody looks for, each of a key of its own."""
+    async with connected(engine) as connection:
+        await connection.execute(
+            "INSERT INTO deliveries (id, connector_id, report_id, event, agency_id, form_id, period, kind, state,"
+            " finished_at) SELECT gen_random_uuid(), $1, gen_random_uuid(), 'accepted', 1, 1, '9' || n, 'own',"
+            " 'refused', now() FROM generate_series(1, $2::int) AS n",
+            connector,
+            count,
+        )
 
 
 async def until(

@@ -67,6 +67,8 @@ FILLED = (
     "client_buckets",
     "client_days",
     "failed_attempts",
+    "intervened",
+    "interventions",
     "client_credentials",
     "clients",
 )

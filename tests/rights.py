@@ -73,6 +73,7 @@ RIGHTS = {
     "POST /v1/connectors/{name}/pause": "operations",
     "POST /v1/connectors/{name}/resume": "operations",
     "POST /v1/connectors/{name}/retry": "operations",
+    "GET /v1/connectors/{name}/interventions": "operations",
     "GET /v1/connectors/{name}/reconciliation": "operations",
     "GET /v1/deliveries": "operations",
     "GET /v1/deliveries/{delivery}": "operations",

@@ -18,10 +18,11 @@ from proofs.stage import Stage
 
 _LINGER = """
 CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN PERFORM pg_sleep(random() * 0.05); RETURN NULL; END $$;
+    $$ BEGIN PERFORM pg_sleep(CASE WHEN random() < 0.15 THEN 0.4 ELSE random() * 0.05 END); RETURN NULL; END $$;
 CREATE TRIGGER linger AFTER INSERT ON report_events FOR EACH STATEMENT EXECUTE FUNCTION linger()
 """
-"""Every transaction stays open for a while once it has told what happened: commits overtake one another."""
+"""Every transaction stays open for a while once it has told what happened, some for long enough that a slow follower
+reads meanwhile: commits overtake one another."""
 _OPEN = "SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
 _PATIENCE = 30.0
 """Seconds a follower has to be told all."""

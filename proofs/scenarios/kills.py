@@ -5,13 +5,14 @@ from proofs.stage import Stage
 
 
 async def kill_api(stage: Stage) -> None:
-    """The API is killed again and again, and started again."""
+    """The API is killed again and again, and started again; each time a report is refused, however few are sent."""
     await stage.begin()
     async with stage.load():
         for _ in range(4):
             await stage.wait(0.4, 1.2)
             stage.running_api.kill()
             await stage.serve()
+            await stage.client.push(stage.key(), wrong=True)
 
 
 async def kill_worker(stage: Stage) -> None:

@@ -11,8 +11,10 @@ from proofs.scenario import Scenario
 from proofs.stage import Stage
 from proofs.upstream import Behaviour, Exchange, taking
 
-API_STRIDE, STRIDE = 4, 8
+API_STRIDE, STRIDE = 2, 8
 """A run strikes at every so-manieth message; as many runs on end strike at every one."""
+_AFTER = 0.5
+"""Seconds after an answer in which nothing more is done for it, or it was given too early."""
 
 
 async def kill_while_sending(stage: Stage) -> None:
@@ -41,19 +43,27 @@ def _killing(stage: Stage, *, is_answered: bool) -> Behaviour:
 
 
 async def kill_api_at_messages(stage: Stage) -> None:
-    """The API is killed at every message between it and PostgreSQL, from the arrival of a report to its answer."""
+    """The API is killed at every message between it and PostgreSQL, from a report's arrival until a while after its
+    answer: what is done only then is lost with it. Its message is handed over once and once not, in turns."""
     wire = await stage.entered(Wire(stage.postgres.socket))
     await stage.begin(1, api_port=wire.port)
     number, is_struck = stage.turn % API_STRIDE, True
     while is_struck:
         await _until_quiet(wire)
-        rule = _struck(stage, wire, number, lambda: stage.running_api)
-        pushing = asyncio.create_task(stage.client.push(stage.key()))
+        fate = Fate.drop if number // API_STRIDE % 2 else Fate.forward
+        rule = _struck(wire, number, lambda: stage.running_api, fate)
+        pushing = asyncio.create_task(_pushed(stage))
         if is_struck := await _comes_before(rule, pushing):
             await stage.serve()
         await pushing
         wire.rules.clear()
         number += API_STRIDE
+
+
+async def _pushed(stage: Stage) -> None:
+    """Push a report, and wait for whatever is done after its answer."""
+    await stage.client.push(stage.key())
+    await asyncio.sleep(_AFTER)
 
 
 async def kill_worker_at_messages(stage: Stage) -> None:
@@ -63,7 +73,7 @@ async def kill_worker_at_messages(stage: Stage) -> None:
     number, is_struck = stage.turn % STRIDE, True
     while is_struck:
         await _until_quiet(wire)
-        rule = _struck(stage, wire, number, stage.workers.pop)
+        rule = _struck(wire, number, stage.workers.pop, stage.chance.choice([Fate.forward, Fate.drop]))
         delivering = asyncio.create_task(_delivered(stage))
         if is_struck := await _comes_before(rule, delivering):
             await stage.work()
@@ -72,13 +82,13 @@ async def kill_worker_at_messages(stage: Stage) -> None:
         number += STRIDE
 
 
-def _struck(stage: Stage, wire: Wire, number: int, victim: Callable[[], Process]) -> Rule:
-    """Kill a process at a step that is the so-manieth from now; its message is handed over or not, as chance has it."""
+def _struck(wire: Wire, number: int, victim: Callable[[], Process], fate: Fate) -> Rule:
+    """Kill a process at a step that is the so-manieth from now; ``fate`` is its message's."""
 
     async def kill() -> None:
         victim().kill()
 
-    return wire.when(_is_step, calling(kill, stage.chance.choice([Fate.forward, Fate.drop])), skip=number)
+    return wire.when(_is_step, calling(kill, fate), skip=number)
 
 
 async def _comes_before(rule: Rule, doing: asyncio.Task[Any]) -> bool:
@@ -114,6 +124,8 @@ async def _delivered(stage: Stage) -> None:
 
 SCENARIOS = [
     Scenario("kill-while-sending", kill_while_sending, ["never-takes-over"]),
-    Scenario("kill-api-at-messages", kill_api_at_messages, ["answers-before-commit", "outbox-after-commit"]),
+    Scenario(
+        "kill-api-at-messages", kill_api_at_messages, ["answers-before-commit", "outbox-after-commit"], seconds=240
+    ),
     Scenario("kill-worker-at-messages", kill_worker_at_messages, ["delivered-before-sent"]),
 ]

@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     keys_dir: Path | None = None
     """Signing and encryption keys; unset means ``data_dir``/keys, made at first start in development."""
     database_pool: int = Field(default=16, ge=1, le=200)
+    database_seconds: float = Field(default=30, ge=1, le=3600)
+    """How long one piece of work may use a connection: a database that has not answered by then is taken for silent."""
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     max_batch_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024)
     body_timeout_seconds: float = Field(default=60, gt=0)

@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.claims import Slots, claim_due
+from gateway.db.deadline import BRIEF_SECONDS
 from gateway.db.engine import database, driver, is_outage, tell_failure
 from gateway.db.schema import require_fit
 from gateway.domain.breaker import BreakerPolicy
@@ -175,7 +176,7 @@ class Worker:
             return False
         if self._catalogues.held is None:  # reading it whole takes a while, which a lease should not pay for
             await self._catalogues.newest()
-        async with self._connections, driver(self._engine) as connection:
+        async with self._connections, driver(self._engine, BRIEF_SECONDS) as connection:
             ends = loop.time() + self._settings.lease_seconds
             claimed = await claim_due(connection, slots, self._settings.lease, self._settings.loss_limit)
         if not claimed:

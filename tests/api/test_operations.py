@@ -37,6 +37,7 @@ DOCUMENT: dict[str, Any] = {
     "from": None,
     "concurrency": 8,
     "rate": 2.5,
+    "retry": None,
     "allow_private_addresses": False,
     "options": None,
 }
@@ -351,6 +352,7 @@ async def test_a_refused_delivery_shows_its_attempts_and_is_retried(
         [delivery] = shown(await operator.get("/v1/deliveries", params={"state": "refused"}))["items"]
         full = shown(await operator.get(f"/v1/deliveries/{delivery['id']}"))
         [attempt] = full.pop("history")
+        assert full.pop("interventions") == []
         assert full == delivery
         retried = await operator.post(f"/v1/deliveries/{delivery['id']}/retry", json={"reason": "đã sửa"})
         assert shown(retried)["outcome"] == "taken up again by an operator: đã sửa"
@@ -392,7 +394,7 @@ async def test_retrying_or_cancelling_again_changes_nothing(operator: httpx.Asyn
         assert cancelled["outcome"] == "cancelled by an operator: gửi bằng văn bản"
     again = shown(await operator.post(f"{route}/retry"))
     assert (again["state"], again["finished_at"]) == ("pending", None)
-    assert shown(await operator.post("/v1/connectors/national/retry")) == {"retried": 0}
+    assert shown(await operator.post("/v1/connectors/national/retry"))["retried"] == 0
 
 
 async def test_a_delivery_that_was_passed_by_a_later_one_cannot_be_retried(
@@ -406,7 +408,8 @@ async def test_a_delivery_that_was_passed_by_a_later_one_cannot_be_retried(
         [delivery] = shown(await operator.get("/v1/deliveries", params={"report": str(first)}))["items"]
         problem = refused(await operator.post(f"/v1/deliveries/{delivery['id']}/retry"), 409, "state-conflict")
         assert problem["state"] == "refused"
-        assert shown(await operator.post("/v1/connectors/national/retry")) == {"retried": 0}
+        again = shown(await operator.post("/v1/connectors/national/retry"))
+        assert (again["retried"], again["passed"]) == (0, 1)
 
 
 async def until_all_final(gateway: Gateway) -> None:
@@ -470,7 +473,7 @@ async def test_a_reminder_is_listed_retried_and_cancelled_like_any_delivery(
         "outcome": None,
     }
     address = f"/v1/deliveries/{reminder['id']}"
-    assert shown(await operator.get(address)) == reminder | {"history": []}
+    assert shown(await operator.get(address)) == reminder | {"history": [], "interventions": []}
     assert [each["id"] for each in shown(await provincial.get("/v1/deliveries"))["items"]] == [reminder["id"]]
     assert shown(await provincial.post(f"{address}/cancel", json={"reason": "đã gọi điện"}))["state"] == "cancelled"
     assert shown(await provincial.post(f"{address}/retry"))["state"] == "pending"
@@ -507,3 +510,103 @@ async def test_a_body_that_is_not_strict_json_is_refused(operator: httpx.AsyncCl
     )
     refused(answer, 400, "malformed-request")
     refused(await operator.put("/v1/connectors/national", content=b"{}"), 415, "unsupported-media-type")
+
+
+# Chosen by a filter.
+
+
+async def test_deliveries_are_listed_and_taken_up_by_the_same_filter(
+    operator: httpx.AsyncClient, gateway: Gateway
+) -> None:
+    await connect_upstream(gateway, "http://127.0.0.1:9/reports")
+    wanted = [await receive(gateway, period=period) for period in ("2098-Q2", "2096-Q2")]
+    other = await receive(gateway, agency="H01.18")
+    async with connected(gateway.engine) as connection:
+        await connection.execute("UPDATE deliveries SET state = 'refused', finished_at = now()")
+
+    async def listed(**query: str) -> set[UUID]:
+        answer = shown(await operator.get("/v1/deliveries", params=query))
+        return {UUID(each["report"]) for each in answer["items"]}
+
+    assert await listed(under="H26") == await listed(agency="H26.18") == set(wanted)
+    assert await listed(agency="H01.18", form="TTHC_06A", kind="own", event="accepted") == {other}
+    assert await listed(period="2098-Q2") == {wanted[0]}
+    assert await listed(made_from="2020-01-01T00:00:00Z", ended_from="2020-01-01T00:00:00Z") == {*wanted, other}
+    assert await listed(made_to="2020-01-01T00:00:00Z") == await listed(ended_to="2020-01-01T00:00:00Z") == set()
+
+    path, chosen = "/v1/connectors/national/retry", {"under": "H26", "state": "refused"}
+    done = shown(await operator.post(path, params=chosen, json={"reason": "đã mở lại"}))
+    assert (done["retried"], done["passed"]) == (2, 0)
+    assert await listed(state="pending") == set(wanted)
+    [act] = shown(await operator.get("/v1/connectors/national/interventions"))["items"]
+    assert (act["id"], act["act"], act["reason"]) == (done["intervention"], "retry", "đã mở lại")
+    assert (act["wanted"], act["touched"]) == (chosen, 2)
+    [delivery] = shown(await operator.get("/v1/deliveries", params={"report": str(wanted[0])}))["items"]
+    assert shown(await operator.get(f"/v1/deliveries/{delivery['id']}"))["interventions"] == [act]
+
+
+@pytest.mark.parametrize(
+    "query", [{"froms": "2026"}, {"state": "delivered"}, {"period": "2026-Q9"}, {"made_from": "2026-01-01T00:00:00"}]
+)
+async def test_a_retry_by_a_filter_that_is_not_one_takes_up_nothing(
+    operator: httpx.AsyncClient, gateway: Gateway, query: dict[str, str]
+) -> None:
+    await connect_upstream(gateway, "http://127.0.0.1:9/reports")
+    await receive(gateway)
+    async with connected(gateway.engine) as connection:
+        await connection.execute("UPDATE deliveries SET state = 'refused', finished_at = now()")
+    refused(await operator.post("/v1/connectors/national/retry", params=query), 400, "malformed-request")
+    assert await states(gateway.engine) == ["refused"]
+
+
+async def test_pausing_resuming_and_cancelling_are_kept_with_who_and_why(
+    operator: httpx.AsyncClient, gateway: Gateway
+) -> None:
+    await connect_upstream(gateway, "http://127.0.0.1:9/reports")
+    await receive(gateway)
+    [delivery] = await deliveries(gateway.engine)
+    because = {"reason": "bảo trì"}
+    for _ in range(2):
+        assert (await operator.post("/v1/connectors/national/pause", json=because)).status_code == 200
+        assert (await operator.post(f"/v1/deliveries/{delivery['id']}/cancel", json=because)).status_code == 200
+    await operator.post("/v1/connectors/national/resume")
+    acts = shown(await operator.get("/v1/connectors/national/interventions"))["items"]
+    assert [(each["act"], each["reason"]) for each in acts] == [
+        ("resume", None),
+        ("cancel", "bảo trì"),
+        ("pause", "bảo trì"),
+    ]
+    assert len({each["client"] for each in acts}) == 1
+
+
+# Retry schedules.
+
+
+async def test_a_retry_schedule_is_read_back_and_gone_with_the_next_document_without_one(
+    operator: httpx.AsyncClient,
+) -> None:
+    schedule = {"delays_seconds": [10, 60, 3600], "horizon_hours": 48}
+    assert shown(await put(operator, retry=schedule))["retry"] == schedule
+    assert shown(await operator.get("/v1/connectors/national"))["retry"] == schedule
+    assert shown(await put(operator))["retry"] is None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "place"),
+    [
+        ({"delays_seconds": [], "horizon_hours": 1}, "/retry/delays_seconds"),
+        ({"delays_seconds": [0], "horizon_hours": 1}, "/retry/delays_seconds/0"),
+        ({"delays_seconds": [1.5], "horizon_hours": 1}, "/retry/delays_seconds/0"),
+        ({"delays_seconds": [7 * 86_400 + 1], "horizon_hours": 1}, "/retry/delays_seconds/0"),
+        ({"delays_seconds": [60] * 51, "horizon_hours": 1}, "/retry/delays_seconds"),
+        ({"delays_seconds": [60], "horizon_hours": 0}, "/retry/horizon_hours"),
+        ({"delays_seconds": [60_000], "horizon_hours": 673}, "/retry/horizon_hours"),
+        ({"delays_seconds": [60]}, "/retry/horizon_hours"),
+        ({"delays_seconds": [1], "horizon_hours": 1}, "/retry"),
+        ({"delays_seconds": [60], "horizon_hours": 1, "jitter": 0}, "/retry/jitter"),
+    ],
+)
+async def test_a_retry_schedule_out_of_bounds_is_refused_by_its_place(
+    operator: httpx.AsyncClient, schedule: dict[str, Any], place: str
+) -> None:
+    assert places(await put(operator, retry=schedule)) == [place]

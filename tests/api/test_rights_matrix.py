@@ -199,13 +199,26 @@ PLACES: dict[str, dict[str, Entry]] = {
         "body": Try(403, lambda _: {"path": {"name": "mine"}, "json": CONNECTOR}),
     },
     "DELETE /v1/connectors/{name}": BY_CONNECTOR,
-    "POST /v1/connectors/{name}/pause": BY_CONNECTOR,
-    "POST /v1/connectors/{name}/resume": BY_CONNECTOR,
-    "POST /v1/connectors/{name}/retry": BY_CONNECTOR | REASON,
+    "POST /v1/connectors/{name}/pause": BY_CONNECTOR | REASON,
+    "POST /v1/connectors/{name}/resume": BY_CONNECTOR | REASON,
+    "POST /v1/connectors/{name}/retry": {
+        **BY_CONNECTOR,
+        **REASON,
+        "agency": Try(403, lambda _: {"path": {"name": "mine"}, "params": {"agency": FOREIGN_BELOW}}),
+        "under": Try(403, lambda _: {"path": {"name": "mine"}, "params": {"under": FOREIGN}}),
+        "report": Try(200, lambda others: {"path": {"name": "mine"}, "params": {"report": others.report}}),
+    },
+    "GET /v1/connectors/{name}/interventions": {
+        **BY_CONNECTOR,
+        "cursor": Try(
+            200, lambda others: {"path": {"name": "mine"}, "params": {"cursor": others.cursors["/deliveries"]}}
+        ),
+    },
     "GET /v1/connectors/{name}/reconciliation": {
         "{name}": Try(404, lambda _: {"path": {"name": "theirs"}, "params": FIGURES})
     },
     "GET /v1/deliveries": {
+        **AGENCY,
         "connector": query(404, connector="theirs"),
         "report": named(200, report="report"),
         "cursor": cursor("/deliveries"),

@@ -21,7 +21,13 @@ NEVER = [
     "0.0.0.0",  # noqa: S104 (a target, not a bind)
     "0.1.2.3",
     "169.254.169.254",
+    "100.100.100.200",  # metadata of a cloud, among addresses of carriers
+    "168.63.129.16",  # metadata of a cloud, though public
     "192.0.0.8",
+    "192.0.0.192",
+    "192.31.196.1",  # AS112
+    "192.52.193.1",  # AMT
+    "192.175.48.1",  # AS112
     "192.0.2.1",
     "192.88.99.1",
     "198.18.0.1",
@@ -32,17 +38,25 @@ NEVER = [
     "255.255.255.255",
     "::",
     "::7f00:1",  # IPv4-compatible, deprecated
+    "::ffff:0:7f00:1",  # IPv4-translated
+    "::ffff:100.100.100.200",
     "64:ff9b:1::a00:1",  # NAT64 of local use
     "64:ff9b::a9fe:a9fe",  # 169.254.169.254 behind NAT64
     "::ffff:169.254.169.254",
     "100::1",
     "2001::1",  # Teredo
+    "2001:2::1",  # benchmarking
+    "2001:10::1",  # ORCHID
+    "2001:20::1",  # ORCHID v2
     "2001:db8::1",
     "2002:7f00:1::",  # 127.0.0.1 behind 6to4
+    "2620:4f:8000::1",  # AS112
     "3fff::1",
     "5f00::1",
     "fe80::1",
     "fe80::1%eth0",
+    "fd00:ec2::254",  # metadata of a cloud, among private addresses
+    "fd20:ce::254",
     "fec0::1",
     "ff02::1",
 ]

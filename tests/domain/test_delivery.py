@@ -1,3 +1,4 @@
+import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from gateway.domain.delivery import (
     OutcomeClass,
     RetrySchedule,
     parse_retry_after,
+    schedule_of,
     state_after,
 )
 
@@ -158,3 +160,48 @@ def test_only_what_may_still_succeed_is_tried_again(
     kind: OutcomeClass, next_attempt: datetime | None, state: DeliveryState
 ) -> None:
     assert state_after(kind, next_attempt) is state
+
+
+def test_a_schedule_as_it_is_written_repeats_its_last_wait_until_the_horizon() -> None:
+    schedule = schedule_of([5, 60], 1)
+    waits = [schedule.next_attempt_at(made, NOW, NOW, 0.0) for made in (1, 2, 3, 50)]
+    assert waits == [NOW + timedelta(seconds=each) for each in (5, 60, 60, 60)]
+    end = NOW + timedelta(hours=1)
+    assert schedule.next_attempt_at(9, NOW, end - timedelta(seconds=10), 0.0) == end
+    assert schedule.next_attempt_at(10, NOW, end, 0.0) is None
+
+
+@given(
+    delays=st.lists(st.integers(1, 90_000), min_size=1, max_size=6).filter(lambda each: each[-1] >= 600),
+    hours=st.integers(1, 30),
+)
+def test_the_number_of_attempts_is_that_of_the_schedule_as_it_runs(delays: list[int], hours: int) -> None:
+    schedule = schedule_of(delays, hours)
+    due: datetime | None = NOW
+    count = 0
+    while due is not None:
+        count += 1
+        due = schedule.next_attempt_at(count, NOW, due, 0.0)
+    assert schedule.attempts == count
+
+
+def test_ten_thousand_failures_at_once_come_back_evenly_over_two_fifths_of_their_wait() -> None:
+    """Kolmogorov and Smirnov: no further from an even spread than chance comes once in a thousand times."""
+    source, base = random.Random(7), DEFAULT_SCHEDULE.delays[3]  # noqa: S311 - to be repeated, not secret
+    waits = sorted(wait_after(4, source.uniform(-1, 1)) for _ in range(10_000))
+    assert _distance([(each - 0.8 * base) / (0.4 * base) for each in waits]) < 1.95 / 100
+    together = [wait_after(4)] * 10_000
+    assert _distance([(each - 0.8 * base) / (0.4 * base) for each in together]) > 0.4  # the control: without jitter
+
+
+def test_ten_thousand_that_were_asked_to_wait_never_come_back_before_that_and_are_spread_too() -> None:
+    source, asked = random.Random(8), timedelta(hours=1)  # noqa: S311 - to be repeated, not secret
+    waits = sorted(wait_after(4, source.uniform(-1, 1), asked) for _ in range(10_000))
+    assert waits[0] >= asked
+    assert _distance([(each - asked) / (0.2 * asked) for each in waits]) < 1.95 / 100
+
+
+def _distance(places: list[float]) -> float:
+    """How far sorted places in [0, 1] are from an even spread at most."""
+    count = len(places)
+    return max(max((n + 1) / count - each, each - n / count) for n, each in enumerate(places))

@@ -20,6 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from forwarding import (
     A_CLAIM,
     AWAY,
+    BY,
+    CLIENT,
     LEASE,
     NOWHERE,
     REFUSED,
@@ -60,7 +62,8 @@ from gateway.domain.report import Status
 from gateway.flow.forward import conclude, message_of
 from gateway.flow.load import Catalogues
 from gateway.flow.show import report_shown
-from gateway.flow.steer import retry_connector, retry_delivery
+from gateway.flow.steer import Cause, retry_delivery
+from gateway.flow.take_up import retry_connector
 from gateway.flow.wake import CHANNEL, Notifier, listen
 from gateway.worker import Worker
 from gateway_under_test import connected
@@ -339,7 +342,7 @@ async def test_retrying_and_claiming_at_once_never_opens_two_deliveries_out_of_o
     for _ in range(10):
         await asyncio.gather(
             claim(gateway.engine),
-            retry_delivery(gateway.engine, first, anybody, None),
+            retry_delivery(gateway.engine, first, anybody, BY),
             claim(gateway.engine),
             return_exceptions=True,
         )
@@ -390,7 +393,7 @@ async def test_the_wait_grows_with_each_failure_and_starts_anew_when_a_person_ta
         earlier.append(claimed.earlier)
         await finish(gateway.engine, claimed, outcome)
         if outcome is REFUSED:
-            await retry_delivery(gateway.engine, claimed.id, anybody, "đã sửa địa chỉ")
+            await retry_delivery(gateway.engine, claimed.id, anybody, Cause(CLIENT, "đã sửa địa chỉ"))
     assert earlier == [0, 1, 2, 0, 1]
     assert [each["number"] for each in await attempts(gateway.engine)] == [1, 2, 3, 4, 5]
 
@@ -445,7 +448,7 @@ async def test_a_signed_report_arrives_and_new_credentials_hold_without_a_restar
         report = await receive(gateway)
         await until_all(gateway.engine, "refused")
         await connect_upstream(gateway, national.url, credentials=right)
-        assert await retry_connector(gateway.engine, "national", anybody, None) == 1
+        assert (await retry_connector(gateway.engine, "national", anybody, BY)).retried == 1
         await until_all(gateway.engine, "delivered")
         assert [each["id"] for each in await national.received()] == [str(report)]
     assert [each["status"] for each in await attempts(gateway.engine)] == [401, 201]
@@ -470,6 +473,37 @@ async def test_a_report_gets_through_an_upstream_that_fails_for_a_while(
         await until_all(gateway.engine, "delivered")
         assert {each["id"] for each in await national.received()} == {str(report)}
     assert [each["outcome"] for each in await attempts(gateway.engine)] == [outcome, outcome, "delivered"]
+
+
+async def test_a_connector_s_own_schedule_holds_from_the_next_failure_on_without_a_restart(gateway: Gateway) -> None:
+    async def waits() -> float:
+        [delivery] = await deliveries(gateway.engine)
+        made = await attempts(gateway.engine)
+        seconds: float = (delivery["due_at"] - made[-1]["finished_at"]).total_seconds()
+        return seconds
+
+    async with working(gateway, schedule=DEFAULT_SCHEDULE):
+        await connect_upstream(gateway, NOWHERE, retry={"delays_seconds": [100, 200], "horizon_hours": 20})
+        await receive(gateway)
+        await until_attempts(gateway, 1)
+        assert 80 <= await waits() <= 120
+        await connect_upstream(gateway, NOWHERE, retry={"delays_seconds": [1000, 5000], "horizon_hours": 100})
+        await retry_connector(gateway.engine, "national", anybody, BY)
+        await until_attempts(gateway, 2)
+        assert 4000 <= await waits() <= 6000
+        await connect_upstream(gateway, NOWHERE)
+        await retry_connector(gateway.engine, "national", anybody, BY)
+        await until_attempts(gateway, 3)
+        assert 96 <= await waits() <= 144
+
+
+async def until_attempts(gateway: Gateway, count: int) -> None:
+    """Wait until so many attempts were made."""
+
+    async def made() -> bool:
+        return len(await attempts(gateway.engine)) == count
+
+    await until(made)
 
 
 async def test_an_upstream_that_is_not_there_is_tried_until_the_horizon_and_then_left_to_a_person(
@@ -793,7 +827,7 @@ async def test_what_loses_its_worker_again_and_again_is_set_aside_and_the_next_o
     assert first["outcome"] == "set aside: its worker went away 5 times in a row while it was being sent"
     assert Counter(each["outcome"] for each in await attempts(gateway.engine)) == {"ambiguous": 5}
     await finish(gateway.engine, other, REFUSED)
-    await retry_delivery(gateway.engine, poison.id, anybody, "đã sửa")
+    await retry_delivery(gateway.engine, poison.id, anybody, Cause(CLIENT, "đã sửa"))
     [again] = await claim(gateway.engine)
     assert (again.id, again.is_suspect) == (poison.id, False)
 
@@ -880,7 +914,7 @@ async def test_taking_up_what_a_connector_refused_tries_it_at_once(gateway: Gate
         async with working(gateway):
             await asyncio.sleep(0.3)
             assert await states(gateway.engine) == ["pending"]
-            await retry_connector(gateway.engine, "national", anybody, None)
+            await retry_connector(gateway.engine, "national", anybody, BY)
             await until_all(gateway.engine, "delivered")
 
 

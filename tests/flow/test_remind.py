@@ -18,6 +18,8 @@ from answering import upstream as receiving
 from factories import a_form, a_report, a_small_report
 from forwarding import (
     AWAY,
+    BY,
+    CLIENT,
     NOWHERE,
     REFUSED,
     anybody,
@@ -45,7 +47,8 @@ from gateway.errors import StateConflict
 from gateway.flow import remind, steer
 from gateway.flow.forward import Message, message_of
 from gateway.flow.remind import NothingToSend, Reminders
-from gateway.flow.steer import end_connector, give_up_delivery, retry_connector, retry_delivery
+from gateway.flow.steer import Cause, end_connector, give_up_delivery, retry_delivery
+from gateway.flow.take_up import retry_connector
 from gateway_under_test import NewClient, connected, load, push, shown
 
 SECRET = "whsec_" + b64encode(b"a signing key of 32 bytes, or so").decode()
@@ -450,7 +453,7 @@ async def test_a_worker_cancels_a_reminder_whose_report_has_come_in(gateway: Gat
             await until_all(gateway.engine, "cancelled")
             [reminder] = await deliveries(gateway.engine)
             assert (reminder["outcome"], reminder["attempts"]) == ("not sent: the report has come in", 0)
-            kept = await retry_delivery(gateway.engine, reminder["id"], anybody, "thử lại")
+            kept = await retry_delivery(gateway.engine, reminder["id"], anybody, Cause(CLIENT, "thử lại"))
             assert kept.state == "pending"
             await until_all(gateway.engine, "cancelled")
         assert receiver.requests == []
@@ -542,7 +545,7 @@ async def test_a_receiver_that_fails_is_tried_again_and_one_that_is_gone_is_left
         async with working(gateway, remind_seconds=0.05):
             await until_all(gateway.engine, "refused")
             [reminder] = await deliveries(gateway.engine)
-            assert await retry_connector(gateway.engine, "reminded", anybody, None) == 1
+            assert (await retry_connector(gateway.engine, "reminded", anybody, BY)).retried == 1
             await until_all(gateway.engine, "delivered")
         assert {headers["webhook-id"] for headers, _ in receiver.requests} == {str(reminder["id"])}
         assert len({body for _, body in receiver.requests}) == 1
@@ -611,13 +614,13 @@ async def test_a_refused_reminder_may_be_taken_up_again_after_later_reports_arri
     for each in await claim(gateway.engine):
         await finish(gateway.engine, each, REFUSED if each.id == reminder else replace(REFUSED, status=500))
     for each_id in (reminder, report):
-        await retry_delivery(gateway.engine, each_id, anybody, None)
+        await retry_delivery(gateway.engine, each_id, anybody, BY)
     for each in await claim(gateway.engine):
         if each.id == report:
             await finish(gateway.engine, each)
         else:
             await finish(gateway.engine, each, REFUSED)
-    kept = await retry_delivery(gateway.engine, reminder, anybody, None)
+    kept = await retry_delivery(gateway.engine, reminder, anybody, BY)
     assert kept.state == "pending"
 
 
@@ -633,7 +636,7 @@ async def test_a_report_may_be_taken_up_again_whatever_was_reminded_of_since(gat
     await make(gateway)
     [reminder] = await claim(gateway.engine)
     await finish(gateway.engine, reminder)
-    assert (await retry_delivery(gateway.engine, claimed.id, anybody, None)).report_id == report
+    assert (await retry_delivery(gateway.engine, claimed.id, anybody, BY)).report_id == report
 
 
 # What operators do.
@@ -661,11 +664,13 @@ async def test_a_reminder_is_cancelled_and_taken_up_like_any_delivery(gateway: G
     on(DUE)
     await make(gateway)
     [reminder] = [each["id"] for each in await deliveries(gateway.engine)]
-    assert (await give_up_delivery(gateway.engine, reminder, anybody, "đã gọi điện")).state == "cancelled"
+    assert (
+        await give_up_delivery(gateway.engine, reminder, anybody, Cause(CLIENT, "đã gọi điện"))
+    ).state == "cancelled"
     assert await make(gateway) == 0
-    assert (await retry_delivery(gateway.engine, reminder, anybody, None)).state == "pending"
+    assert (await retry_delivery(gateway.engine, reminder, anybody, BY)).state == "pending"
     await end_connector(gateway.engine, uuid4(), "reminded", anybody)
     assert await states(gateway.engine) == ["cancelled"]
     with pytest.raises(StateConflict):
-        await retry_delivery(gateway.engine, reminder, anybody, None)
+        await retry_delivery(gateway.engine, reminder, anybody, BY)
     assert await make(gateway) == 0

@@ -9,6 +9,8 @@ import pytest
 from factories import a_monthly_row
 from forwarding import (
     AWAY,
+    BY,
+    CLIENT,
     NOWHERE,
     REFUSED,
     UNKNOWN,
@@ -27,7 +29,8 @@ from gateway.api.deps import Gateway
 from gateway.domain.delivery import DEFAULT_SCHEDULE
 from gateway.domain.report import Status
 from gateway.errors import StateConflict
-from gateway.flow.steer import end_connector, give_up_delivery, retry_connector, retry_delivery
+from gateway.flow.steer import Cause, end_connector, give_up_delivery, retry_delivery
+from gateway.flow.take_up import retry_connector
 from gateway_under_test import connected
 
 # What an operator may do.
@@ -39,11 +42,11 @@ async def test_an_earlier_delivery_is_not_sent_again_once_a_later_one_has_arrive
     [claimed] = await claim(gateway.engine)
     assert claimed.id == second
     with pytest.raises(StateConflict):
-        await retry_delivery(gateway.engine, first, anybody, None)
+        await retry_delivery(gateway.engine, first, anybody, BY)
     await finish(gateway.engine, claimed)
     with pytest.raises(StateConflict):
-        await retry_delivery(gateway.engine, first, anybody, None)
-    assert await retry_connector(gateway.engine, "national", anybody, None) == 0
+        await retry_delivery(gateway.engine, first, anybody, BY)
+    assert (await retry_connector(gateway.engine, "national", anybody, BY)).retried == 0
     assert await states(gateway.engine) == ["refused", "delivered"]
 
 
@@ -53,7 +56,7 @@ async def test_an_earlier_delivery_is_not_sent_again_once_a_later_one_may_have_a
     [claimed] = await claim(gateway.engine)
     await finish(gateway.engine, claimed, UNKNOWN, DEFAULT_SCHEDULE)
     with pytest.raises(StateConflict):
-        await retry_delivery(gateway.engine, first, anybody, None)
+        await retry_delivery(gateway.engine, first, anybody, BY)
 
 
 async def test_revisions_that_were_all_refused_are_taken_up_together_and_go_in_order(gateway: Gateway) -> None:
@@ -62,7 +65,7 @@ async def test_revisions_that_were_all_refused_are_taken_up_together_and_go_in_o
     for _ in reports:
         [claimed] = await claim(gateway.engine)
         await finish(gateway.engine, claimed, REFUSED)
-    assert await retry_connector(gateway.engine, "national", anybody, "token mới") == 3
+    assert (await retry_connector(gateway.engine, "national", anybody, Cause(CLIENT, "token mới"))).retried == 3
     assert {each["outcome"] for each in await deliveries(gateway.engine)} == {
         "taken up again by an operator: token mới"
     }
@@ -80,7 +83,7 @@ async def test_what_waits_for_its_next_attempt_is_hastened_with_its_connector(ga
     [claimed] = await claim(gateway.engine)
     await finish(gateway.engine, claimed, AWAY, DEFAULT_SCHEDULE)
     assert await claim(gateway.engine) == []
-    assert await retry_connector(gateway.engine, "national", anybody, None) == 1
+    assert (await retry_connector(gateway.engine, "national", anybody, BY)).retried == 1
     assert len(await claim(gateway.engine)) == 1
 
 
@@ -88,13 +91,13 @@ async def test_a_cancelled_delivery_lets_the_next_pass_and_may_be_taken_up_befor
     await connect_upstream(gateway, NOWHERE)
     await receive_revisions(gateway, 2)
     first, second = [each["id"] for each in await deliveries(gateway.engine)]
-    kept = await give_up_delivery(gateway.engine, first, anybody, "đã gửi bằng văn bản")
+    kept = await give_up_delivery(gateway.engine, first, anybody, Cause(CLIENT, "đã gửi bằng văn bản"))
     assert (kept.state, kept.outcome) == ("cancelled", "cancelled by an operator: đã gửi bằng văn bản")
-    assert (await give_up_delivery(gateway.engine, first, anybody, None)).outcome == kept.outcome
-    await retry_delivery(gateway.engine, first, anybody, None)
+    assert (await give_up_delivery(gateway.engine, first, anybody, BY)).outcome == kept.outcome
+    await retry_delivery(gateway.engine, first, anybody, BY)
     assert [each.id for each in await claim(gateway.engine)] == [first]
     with pytest.raises(StateConflict):
-        await give_up_delivery(gateway.engine, first, anybody, None)
+        await give_up_delivery(gateway.engine, first, anybody, BY)
     assert second
 
 
@@ -107,7 +110,7 @@ async def test_removing_a_connector_cancels_what_is_open_and_fences_off_what_is_
     assert await states(gateway.engine) == ["cancelled", "cancelled"]
     assert not await finish(gateway.engine, claimed)
     with pytest.raises(StateConflict):
-        await retry_delivery(gateway.engine, claimed.id, anybody, None)
+        await retry_delivery(gateway.engine, claimed.id, anybody, BY)
     await receive(gateway, period="2098-Q1")
     assert len(await states(gateway.engine)) == 2
 

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from forwarding import (
+    BY,
     Upstream,
     attempts,
     connect_upstream,
@@ -29,7 +30,7 @@ from forwarding import (
     working,
 )
 from gateway.api.deps import Gateway
-from gateway.flow.steer import retry_connector
+from gateway.flow.take_up import retry_connector
 from gateway.settings import Settings
 from gateway_under_test import connected, shown
 
@@ -211,7 +212,7 @@ async def _until_delivered(gateway: Gateway, national: Upstream, seconds: float 
     """Wait until all is delivered, hastening what waits out its back-off."""
 
     async def delivered() -> bool:
-        await retry_connector(gateway.engine, "national", lambda _: True, None)
+        await retry_connector(gateway.engine, "national", lambda _: True, BY)
         await asyncio.sleep(0.1)
         return set(await states(gateway.engine)) == {"delivered"}
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.access.limits import Limits
 from gateway.db.allowances import Granted, take_reports, take_requests
+from gateway.db.deadline import BRIEF_SECONDS
 from gateway.db.engine import driver
 from gateway.errors import Text, TooManyRequests
 
@@ -48,7 +49,7 @@ class Allowance:
             return
 
         async def take(wanted: int) -> Granted:
-            async with driver(self._engine) as connection:
+            async with driver(self._engine, BRIEF_SECONDS) as connection:
                 return await take_requests(connection, client, rate, burst, wanted)
 
         granted = await _ask(self._requests, client, 1, take)
@@ -66,7 +67,7 @@ class Allowance:
             return wanted, None
 
         async def take(count: int) -> Granted:
-            async with driver(self._engine) as connection:
+            async with driver(self._engine, BRIEF_SECONDS) as connection:
                 return await take_reports(connection, client, per_day, count)
 
         granted = await _ask(self._reports, client, wanted, take)

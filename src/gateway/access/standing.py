@@ -60,11 +60,10 @@ class Standing:
 
     async def _read(self) -> None:
         # Only the answer is bounded: for a connection it waits in the queue that every request is in.
-        async with driver(self._engine) as connection:
+        async with driver(self._engine, _ANSWER_SECONDS) as connection:
             began = time.monotonic()
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                ended = await ended_lately(connection, _LONGEST_TOKEN)
-                limited = await limited_lately(connection, _LONGEST_TOKEN)
+            ended = await ended_lately(connection, _LONGEST_TOKEN)
+            limited = await limited_lately(connection, _LONGEST_TOKEN)
         self._limited = {client: Limits.of(row) for client, row in limited.items()}
         self._ended, self._read_at = ended, began
 

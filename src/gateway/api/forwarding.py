@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -12,13 +12,14 @@ from gateway.db.attempts import KeptAttempt
 from gateway.db.breakers import Known
 from gateway.db.deliveries import KeptDelivery
 from gateway.db.follows import KeptFollow
+from gateway.db.interventions import KeptIntervention
 from gateway.domain.breaker import BreakerState
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import DeliveryState, Event, OutcomeClass
 from gateway.domain.document import Document
 from gateway.domain.report import ReportKind
 from gateway.domain.upstream import What
-from gateway.flow.steer import Remind
+from gateway.flow.steer import Remind, Retry
 
 _UPSTREAM: dict[str, Any] = {
     "name": "national",
@@ -31,6 +32,7 @@ _UPSTREAM: dict[str, Any] = {
     "from": "2026-01-01",
     "concurrency": 8,
     "rate": None,
+    "retry": None,
     "allow_private_addresses": False,
     "options": None,
 }
@@ -66,6 +68,18 @@ _ATTEMPT: dict[str, Any] = {
 }
 
 
+_INTERVENTION: dict[str, Any] = {
+    "id": "01998a3e-7b01-7b10-8d55-02c4e6a8b1f3",
+    "at": "2026-09-21T02:15:08.114200Z",
+    "act": "retry",
+    "client": "01998a3e-4a01-7b10-8d55-02c4e6a8b1f3",
+    "reason": "Trục liên thông đã hoạt động lại.",
+    "wanted": {"form": "TTHC_06A", "period": "2026-Q3"},
+    "touched": 3,
+    "passed": 0,
+}
+
+
 class ConnectorShape(BaseModel):
     """An upstream and what of it is forwarded. Credentials are never read back."""
 
@@ -81,6 +95,7 @@ class ConnectorShape(BaseModel):
     from_: date | None = Field(alias="from")
     concurrency: int
     rate: Decimal | None
+    retry: Retry | None
     allow_private_addresses: bool
     options: dict[str, Any] | None
     paused: bool
@@ -130,16 +145,41 @@ class AttemptShape(BaseModel):
     reply: str | None = Field(description="The start of what the upstream answered.")
 
 
+class InterventionShape(BaseModel):
+    """What an operator did: to one delivery, to many at once, or to a connector."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_INTERVENTION]})
+
+    id: UUID
+    at: datetime
+    act: Literal["retry", "cancel", "pause", "resume"]
+    client: UUID = Field(description="Which client did it.")
+    reason: str | None
+    wanted: dict[str, str] | None = Field(description="Of a retry of many, the filter as it was asked for.")
+    touched: int = Field(description="How many deliveries it changed.")
+    passed: int = Field(description="How many it left alone, since a later delivery of the same report passed them.")
+
+
+class InterventionPage(BaseModel):
+    """A page of what operators did to a connector and its deliveries, newest first."""
+
+    items: list[InterventionShape]
+    next: str | None
+
+
 class FullDelivery(DeliveryShape):
-    """A delivery with its attempts, oldest first.
+    """A delivery with its attempts and what operators did to it, both oldest first.
 
     They are kept for `GATEWAY_ATTEMPTS_DAYS` (180 days unless set, and until their month is over); `attempts` still
     counts those that are not shown any more.
     """
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY | {"history": [_ATTEMPT]}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [_DELIVERY | {"history": [_ATTEMPT], "interventions": []}]}
+    )
 
     history: list[AttemptShape]
+    interventions: list[InterventionShape]
 
 
 class DeliveryPage(BaseModel):
@@ -150,11 +190,18 @@ class DeliveryPage(BaseModel):
 
 
 class Retried(BaseModel):
-    """How many deliveries are tried again."""
+    """How many deliveries are tried again, and how many were left alone."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"retried": 3}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"retried": 3, "passed": 0, "intervention": _INTERVENTION["id"]}]}
+    )
 
     retried: int
+    passed: int = Field(
+        description="Left alone, since a later delivery of the same report has arrived or may have: this one would "
+        "come too late."
+    )
+    intervention: UUID = Field(description="Under this id it is kept who did this, why, and to which deliveries.")
 
 
 class Grounds(Document):
@@ -228,6 +275,7 @@ def connector_shown(row: sa.Row[Any]) -> dict[str, object]:
         "from": row.from_day,
         "concurrency": row.concurrency,
         "rate": row.rate,
+        "retry": row.retry,
         "allow_private_addresses": row.allow_private_addresses,
         "options": row.options,
         "paused": row.paused_at is not None,
@@ -255,6 +303,19 @@ def delivery_shown(kept: KeptDelivery, catalogue: Catalogue) -> dict[str, object
         "finished_at": None if is_open else kept.finished_at,
         "outcome": kept.outcome,
         "receipt": kept.receipt,
+    }
+
+
+def intervention_shown(kept: KeptIntervention) -> dict[str, object]:
+    return {
+        "id": kept.id,
+        "at": kept.at,
+        "act": kept.act,
+        "client": kept.client_id,
+        "reason": kept.reason,
+        "wanted": kept.wanted,
+        "touched": kept.touched,
+        "passed": kept.passed,
     }
 
 

@@ -10,11 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import GatewayParts, Spoken
 from gateway.api.json import Json
+from gateway.db.deadline import watch_of
 from gateway.db.engine import is_outage
 from gateway.db.schema import UnfitSchema, require_fit
 
 router = APIRouter(tags=["operating"])
 
+_LONGEST_ANSWER = 3.0
+"""Seconds for the database to say that it is there."""
 _LEAST_DISK_BYTES = 256 * 1024 * 1024
 
 
@@ -57,6 +60,8 @@ async def read_readiness(gateway: GatewayParts, language: Spoken) -> Response:
     checks = {"database": False, "migrations": False, "disk": False}
     try:
         async with gateway.engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            watch_of(raw.driver_connection).go(_LONGEST_ANSWER)
             await connection.execute(sa.text("SELECT 1"))
             checks["database"] = True
         await require_fit(gateway.engine)

@@ -59,7 +59,7 @@ class Metrics(Collector):
     async def _read(self) -> Stored | None:
         """What is stored; None, and no error, when it cannot be read: the other metrics are wanted then most."""
         try:
-            async with asyncio.timeout(_PATIENCE), driver(self._engine) as connection:
+            async with asyncio.timeout(_PATIENCE + 1), driver(self._engine, _PATIENCE) as connection:
                 return Stored.of(await find_queues(connection), await find_tallies(connection))
         except Exception as error:
             tell_failure(error, "metrics could not be read")

@@ -7,28 +7,33 @@ from fastapi import APIRouter, Request, Response
 
 from gateway.access.tokens import Caller
 from gateway.api.body import read_document, takes
+from gateway.api.delivery_filter import NAMES, Filter
 from gateway.api.deps import GatewayParts, NewestCatalogue, Operator, Today
 from gateway.api.forwarding import (
     GIVEN,
     ConnectorNow,
     ConnectorPage,
     ConnectorShape,
+    InterventionPage,
     Retried,
     breaker_shown,
     connector_shown,
     follow_shown,
+    intervention_shown,
     witness_shown,
 )
 from gateway.api.json import Json
-from gateway.api.lists import Cursor, Limit, from_cursor, page
+from gateway.api.lists import Cursor, Limit, from_cursor, page, uuid_cursor
+from gateway.api.parameters import wrong
 from gateway.api.refusals import problems
-from gateway.api.sight import WHY, Name, Sight, Why
+from gateway.api.sight import WHY, Because, Name, Sight
 from gateway.connectors.connector import ConnectorSettings, InvalidConnectorOptions, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
 from gateway.db.breakers import find_breaker
 from gateway.db.connectors import all_connectors, find_connector
 from gateway.db.engine import driver
 from gateway.db.follows import find_follow
+from gateway.db.interventions import list_interventions
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.upstream import What
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
@@ -37,10 +42,10 @@ from gateway.flow.steer import (
     ConnectorDocument,
     change_connector,
     end_connector,
-    hold_connector,
     known_credentials,
-    retry_connector,
+    pause_or_resume,
 )
+from gateway.flow.take_up import STATES, Choice, retry_connector
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
@@ -237,22 +242,24 @@ async def remove_connector(name: Name, gateway: GatewayParts, caller: Operator, 
     "/connectors/{name}/pause",
     operation_id="pause_connector",
     response_model=ConnectorShape,
-    responses=problems(400, 401, 403, 404),
+    openapi_extra=WHY,
+    responses=problems(400, 401, 403, 404, 413, 415),
 )
-async def pause(name: Name, gateway: GatewayParts, caller: Operator, sees: Sight) -> Response:
+async def pause(name: Name, gateway: GatewayParts, sees: Sight, cause: Because) -> Response:
     """Send nothing more through a connector; what is being sent is finished, and deliveries gather."""
-    return Json(connector_shown(await hold_connector(gateway.engine, name, sees, True, caller.client)))
+    return Json(connector_shown(await pause_or_resume(gateway.engine, name, sees, cause, True)))
 
 
 @router.post(
     "/connectors/{name}/resume",
     operation_id="resume_connector",
     response_model=ConnectorShape,
-    responses=problems(400, 401, 403, 404),
+    openapi_extra=WHY,
+    responses=problems(400, 401, 403, 404, 413, 415),
 )
-async def resume(name: Name, gateway: GatewayParts, caller: Operator, sees: Sight) -> Response:
+async def resume(name: Name, gateway: GatewayParts, sees: Sight, cause: Because) -> Response:
     """Send again through a connector that was paused."""
-    return Json(connector_shown(await hold_connector(gateway.engine, name, sees, False, caller.client)))
+    return Json(connector_shown(await pause_or_resume(gateway.engine, name, sees, cause, False)))
 
 
 @router.post(
@@ -263,14 +270,34 @@ async def resume(name: Name, gateway: GatewayParts, caller: Operator, sees: Sigh
     responses=problems(400, 401, 403, 404, 413, 415),
 )
 async def retry_all(
-    name: Name,
-    gateway: GatewayParts,
-    caller: Operator,
-    sees: Sight,
-    why: Why,
+    name: Name, request: Request, gateway: GatewayParts, sees: Sight, wanted: Filter, cause: Because
 ) -> Response:
-    """Try everything again that was refused or exhausted, and everything that waits, now.
+    """Try everything again that was refused or exhausted, and everything that waits, now; or what the filter chooses.
 
-    Left out is what a later delivery of the same report has passed.
+    The filter is that of `GET /v1/deliveries`, so that it can be looked at first. Left out is what a later delivery of
+    the same report has passed. It is done in parts; if it ends half-way, ask again: what was taken up stays so.
     """
-    return Json({"retried": await retry_connector(gateway.engine, name, sees, why, caller.client)})
+    given = dict(request.query_params)
+    if unknown := sorted(given.keys() - NAMES):
+        raise wrong(unknown[0], Text("Không có tham số này.", "There is no such parameter."))
+    if wanted.state is not None and wanted.state not in STATES:
+        raise wrong("state", Text("Phải là pending, refused hoặc exhausted.", "Must be pending, refused or exhausted."))
+    done = await retry_connector(gateway.engine, name, sees, cause, Choice(wanted, given or None))
+    return Json({"retried": done.retried, "passed": done.passed, "intervention": done.intervention})
+
+
+@router.get(
+    "/connectors/{name}/interventions",
+    operation_id="list_interventions",
+    response_model=InterventionPage,
+    responses=problems(400, 401, 403, 404),
+)
+async def list_done(name: Name, gateway: GatewayParts, sees: Sight, limit: Limit, cursor: Cursor = None) -> Response:
+    """What operators did to a connector and its deliveries, who it was and why, newest first."""
+    async with gateway.engine.connect() as connection:
+        row = await find_connector(connection, name)
+    if row is None or not sees(row.under):
+        raise NotFound()
+    async with driver(gateway.engine) as raw:
+        found = await list_interventions(raw, row.id, uuid_cursor(cursor), limit + 1)
+    return Json(page(found, limit, intervention_shown, lambda each: each.id))

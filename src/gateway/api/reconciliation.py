@@ -105,8 +105,8 @@ async def reconcile_connector(
 ) -> Response:
     """Compare by id and hash what was acknowledged with what the upstream holds now, and send again what it lacks.
 
-    For kinds whose upstream can be asked: `gateway`. Sending again is safe, since receivers know repeats. Narrow it by
-    form and period where there are many.
+    For upstreams that can be asked: of kind `gateway`, and of kind `http_json` where `options` have a `reconciliation`.
+    Sending again is safe, since receivers know repeats. Narrow it by form and period where there are many.
     """
     require_period(period)
     async with gateway.engine.connect() as connection:
@@ -128,8 +128,8 @@ async def _compared(gateway: Gateway, row: sa.Row[Any], wanted: WantedSent, form
         if not isinstance(connector, Answers):
             raise StateConflict(
                 Text(
-                    f"Loại {row.kind} không cho biết máy chủ nhận đang giữ gì.",
-                    f"Upstreams of kind {row.kind} cannot be asked what they hold.",
+                    f"Kết nối này (loại {row.kind}) không có cách hỏi máy chủ nhận đang giữ gì.",
+                    f"The upstream of this connector, of kind {row.kind}, cannot be asked what it holds.",
                 )
             )
         async with aclosing(connector.holdings(form, wanted.period)) as holdings:

@@ -8,7 +8,7 @@ from gateway.api.body import read_document, takes
 from gateway.api.deps import NewestCatalogue, Operator, Today
 from gateway.api.forwarding import Grounds
 from gateway.api.subtree import covers
-from gateway.flow.steer import Sees
+from gateway.flow.steer import Cause, Sees
 
 Name = Annotated[str, Path(pattern="^[a-z][a-z0-9-]{0,62}$", examples=["national"])]
 
@@ -22,7 +22,12 @@ async def _reason(request: Request) -> str | None:
     return None if empty else (await read_document(request, Grounds)).reason
 
 
-Why = Annotated[str | None, Depends(_reason)]
+async def _cause(caller: Operator, reason: Annotated[str | None, Depends(_reason)]) -> Cause:
+    return Cause(caller.client, reason)
+
+
+Because = Annotated[Cause, Depends(_cause)]
+"""Who does something, and why."""
 
 
 async def _sight(catalogue: NewestCatalogue, caller: Operator, today: Today) -> Sees:

@@ -70,7 +70,11 @@ class Connections:
             if self._tls is None:
                 raise RuntimeError("a connection that is to be encrypted needs a TLS context")
             self._tls.set_alpn_protocols(["http/1.1"])
-            stream = await stream.start_tls(self._tls, host, CONNECT_SECONDS)
+            try:
+                stream = await stream.start_tls(self._tls, host, CONNECT_SECONDS)
+            except BaseException:  # also when the attempt ends meanwhile: nobody else knows of this connection
+                await stream.aclose()
+                raise
         return httpcore.AsyncHTTP11Connection(origin, _Gathering(stream))
 
 

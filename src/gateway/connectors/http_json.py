@@ -2,19 +2,29 @@
 
 import base64
 import hashlib
+from collections.abc import AsyncGenerator
 
-from gateway.connectors.connector import ConnectorSettings, Dispatch, options_of
+from gateway.connectors.connector import ConnectorSettings, Dispatch, InvalidConnectorOptions, options_of
+from gateway.connectors.holdings import Holdings, HoldingsOptions
 from gateway.connectors.mapping import Mapper, MappingOptions, address
 from gateway.connectors.outcome import reminder_refused
 from gateway.connectors.post import SignedPost
+from gateway.connectors.template_syntax import TemplateReader
 from gateway.domain.delivery import Outcome
+from gateway.domain.upstream import Held
+
+
+class HttpJsonOptions(MappingOptions):
+    """How reports are told, and where it is listed what of them is held."""
+
+    reconciliation: HoldingsOptions | None = None
 
 
 class HttpJson:
     """An upstream that takes one report a request at one URL and knows repeats by their `Idempotency-Key`."""
 
     def __init__(self, settings: ConnectorSettings) -> None:
-        self._mapper = Mapper(options_of(settings, MappingOptions))
+        self._mapper = Mapper(options_of(settings, HttpJsonOptions))
         self._url = settings.url
         self._post = SignedPost(self._mapper.fitted(settings))
 
@@ -38,6 +48,27 @@ class HttpJson:
     async def aclose(self) -> None:
         """Close the connections kept open."""
         await self._post.aclose()
+
+
+class Listing(HttpJson):
+    """One that lists what it holds."""
+
+    def __init__(self, settings: ConnectorSettings, options: HoldingsOptions) -> None:
+        super().__init__(settings)
+        reader = TemplateReader({})
+        self._holdings = Holdings(options, settings, self._post, reader)
+        if reader.wrong:
+            raise InvalidConnectorOptions(reader.wrong)
+
+    def holdings(self, form: str | None, period: str | None) -> AsyncGenerator[Held, None]:
+        """The reports it holds, newest first. Raises `UpstreamSilent`."""
+        return self._holdings.all(form, period)
+
+
+def http_json(settings: ConnectorSettings) -> HttpJson:
+    """A connector that can be asked what its upstream holds, if its options say how. Raises as opening one does."""
+    listing = options_of(settings, HttpJsonOptions).reconciliation
+    return HttpJson(settings) if listing is None else Listing(settings, listing)
 
 
 def report_headers(dispatch: Dispatch) -> dict[str, str]:

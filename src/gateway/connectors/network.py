@@ -13,9 +13,16 @@ _PRIVATE_4 = [
 _PRIVATE_6 = [IPv6Network("::1/128"), IPv6Network("fc00::/7")]
 _UNICAST_6 = IPv6Network("2000::/3")
 """All that IANA has given out as global unicast: what lies outside is never a public IPv6 address."""
-_NEVER_4 = [IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24")]
-_NEVER_6 = [IPv6Network("2002::/16"), IPv6Network("3fff::/20")]
-"""6to4, whose addresses hide an IPv4 one, and documentation (RFC 9637): not every Python knows these."""
+_NEVER_4 = [
+    IPv4Network(block)
+    for block in ("192.0.0.0/24", "192.88.99.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.175.48.0/24")
+]
+_NEVER_6 = [IPv6Network(block) for block in ("2002::/16", "3fff::/20", "2620:4f:8000::/48")]
+"""6to4, whose addresses hide an IPv4 one, documentation (RFC 9637), AS112 (RFC 7534, 7535) and AMT (RFC 7450): not
+every Python knows these, and some are global without anything being there that takes reports."""
+_METADATA_4 = [IPv4Address("100.100.100.200"), IPv4Address("168.63.129.16"), IPv4Address("192.0.0.192")]
+_METADATA_6 = [IPv6Address("fd00:ec2::254"), IPv6Address("fd20:ce::254")]
+"""Where clouds tell a machine its secrets, outside the link-local addresses."""
 _CARRIES_4 = [IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96")]
 """IPv4-mapped (RFC 4291) and NAT64 (RFC 6052): the last 32 bits are the IPv4 address that is reached."""
 
@@ -23,11 +30,13 @@ _CARRIES_4 = [IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96")]
 def may_connect(address: str, *, allow_private: bool) -> bool:
     """Whether an address is public or, where allowed, private (RFC 1918, 6598, 4193) or this machine.
 
-    Link-local (where clouds keep their metadata), multicast, reserved and documentation addresses never are.
+    Link-local, multicast, reserved and documentation addresses, and those where clouds keep metadata, never are.
     """
     parsed = ip_address(address)
     if isinstance(parsed, IPv6Address) and any(parsed in block for block in _CARRIES_4):
         parsed = IPv4Address(int(parsed) & 0xFFFFFFFF)
+    if parsed in (*_METADATA_4, *_METADATA_6):
+        return False
     if isinstance(parsed, IPv4Address):
         public = parsed.is_global and not parsed.is_multicast and not any(parsed in net for net in _NEVER_4)
         return public or (allow_private and any(parsed in net for net in _PRIVATE_4))

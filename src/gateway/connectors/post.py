@@ -80,13 +80,17 @@ class SignedPost:
         }
         return await self.exchange(Request(url or self._settings.url, sent, body, method), until=until)
 
-    async def exchange(self, request: Request, *, until: float) -> Reply | NoReply:
+    async def get(self, url: str, *, most: int) -> Reply | NoReply:
+        """Read what is at a URL, with the bearer token; so many bytes of it at most."""
+        return await self.exchange(Request(url, self.authorization, b"", "GET"), until=self.ends(), most=most)
+
+    async def exchange(self, request: Request, *, until: float, most: int | None = None) -> Reply | NoReply:
         """Send any request and read its answer."""
         left = until - asyncio.get_running_loop().time()
         if left <= 0:
             return NoReply(False, "not sent: no time was left of the attempt")
         return await exchange(
-            self._client, request, deadline_seconds=left, max_reply_bytes=self._settings.max_reply_bytes
+            self._client, request, deadline_seconds=left, max_reply_bytes=most or self._settings.max_reply_bytes
         )
 
     def judged(self, answer: Reply | NoReply, at: datetime, secrets: Collection[str] = ()) -> Outcome:

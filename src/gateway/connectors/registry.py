@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from gateway.connectors.connector import Connector, ConnectorSettings
 from gateway.connectors.dhis2 import Dhis2
 from gateway.connectors.gateway import Gateway
-from gateway.connectors.http_json import HttpJson
+from gateway.connectors.http_json import http_json
 from gateway.connectors.lgsp import Lgsp
 from gateway.connectors.ndxp import Ndxp
 from gateway.connectors.webhook import Webhook
@@ -13,7 +13,7 @@ from gateway.connectors.witness import Witness
 
 _KINDS: Mapping[str, Callable[[ConnectorSettings], Connector]] = {
     "gateway": Gateway,
-    "http_json": HttpJson,
+    "http_json": http_json,
     "webhook": Webhook,
     "lgsp": Lgsp,
     "ndxp": Ndxp,

@@ -18,7 +18,7 @@ from gateway.domain.entry import NewEntry, new_entry
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The upstream of a delivery as it is now. ``credentials`` are encrypted, ``options`` are JSON."""
+    """The upstream of a delivery as it is now. ``credentials`` are encrypted, ``options`` and ``retry`` are JSON."""
 
     number: int
     name: str
@@ -27,6 +27,7 @@ class Target:
     allow_private_addresses: bool
     credentials: bytes | None
     options: str | None = None
+    retry: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ WITH pace AS MATERIALIZED (
       FROM pace
 )
 SELECT d.id, room.id AS connector, room.places, room.flying, room.since, d.state, d.due_at, d.losses,
+       (SELECT count(*) FROM connectors WHERE removed_at IS NULL AND paused_at IS NULL) AS connectors,
        d.report_id IS NOT NULL AND coalesce((
            SELECT true FROM deliveries e
             WHERE e.connector_id = room.id AND e.agency_id = d.agency_id AND e.form_id = d.form_id
@@ -144,6 +146,7 @@ WITH claimed AS (
 SELECT claimed.id, report_id, event, reason, claimed.attempts AS number, clock_timestamp() AS claimed_at,
        agency_id, form_id, period, claimed.kind AS report_kind, owed_by, claimed.made_at, losses, is_lost,
        c.id AS connector, c.name, c.kind, c.url, c.allow_private_addresses, c.credentials, c.options::text AS options,
+       c.retry::text AS retry,
        made.count + is_lost::int AS earlier, least(made.first_at, CASE WHEN is_lost THEN lost_at END) AS first_at
   FROM claimed JOIN connectors c ON c.id = connector_id
  CROSS JOIN LATERAL (SELECT count(*), min(started_at) AS first_at FROM attempts a
@@ -217,7 +220,7 @@ async def claim_due(
                     _LOST,
                 )
                 await add_entries(connection, _set_aside(ended, await clock(connection)))
-            most = await _most(connection, slots) if is_shared and seen else slots.free
+            most = _most(seen[0]["connectors"], slots) if is_shared and seen else slots.free
             chosen = _choose([row for row in seen if _loses(row) < most_losses], slots, most)
             rows = await _take(connection, chosen, lease, claim) if chosen else []
         if rows or not (is_changed or poison):
@@ -245,11 +248,10 @@ def _loses(row: Any) -> int:
     return losses + 1 if row["state"] == "sending" else losses
 
 
-async def _most(connection: Any, slots: Slots) -> int:
+def _most(connectors: int, slots: Slots) -> int:
     """The most that a worker sends to one connector at once: half of its places, or all where there is no other."""
-    count = await connection.fetchval("SELECT count(*) FROM connectors WHERE removed_at IS NULL AND paused_at IS NULL")
     places = slots.places or slots.free + sum(slots.sending.values())
-    return max(1, places // 2) if count > 1 else places
+    return max(1, places // 2) if connectors > 1 else places
 
 
 def _choose(seen: Sequence[Any], slots: Slots, most: int) -> list[Any]:
@@ -297,6 +299,7 @@ def _claimed(row: Any, claim: UUID) -> Claimed:
         row["allow_private_addresses"],
         row["credentials"],
         row["options"],
+        row["retry"],
     )
     return Claimed(
         row["id"],

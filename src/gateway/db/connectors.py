@@ -31,6 +31,8 @@ connectors = sa.Table(
     # What of obligations it is reminded of, and the day since which it has asked for just that.
     sa.Column("remind", JSONB(none_as_null=True)),
     sa.Column("remind_since", sa.Date),
+    # Its own retry schedule; null: that of all others.
+    sa.Column("retry", JSONB(none_as_null=True)),
     sa.Column("made_at", Instant, nullable=False, server_default=sa.func.now()),
     sa.Column("paused_at", Instant),
     sa.Column("removed_at", Instant),
@@ -72,6 +74,14 @@ async def lock_subscribers(connection: AsyncConnection) -> list[Subscriber]:
 async def lock_connector(connection: Any, number: int) -> None:
     """Keep claims of a connector's deliveries, and other changes to it, waiting until the transaction ends."""
     await connection.execute("SELECT FROM connectors WHERE id = $1 FOR NO KEY UPDATE", number)
+
+
+async def hold_connector(connection: Any, number: int) -> bool:
+    """As ``lock_connector``; False when it has been removed."""
+    found = await connection.fetchval(
+        "SELECT id FROM connectors WHERE id = $1 AND removed_at IS NULL FOR NO KEY UPDATE", number
+    )
+    return found is not None
 
 
 async def put_connector(connection: AsyncConnection, name: str, values: dict[str, Any]) -> bool:

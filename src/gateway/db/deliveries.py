@@ -10,7 +10,7 @@ waits for no other delivery, and none waits for it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from gateway.db.base import Instant, Serial, metadata
-from gateway.db.breakers import probe_now
+from gateway.db.delivery_filter import DeliveryFilter, where
 
 deliveries = sa.Table(
     "deliveries",
@@ -69,6 +69,12 @@ deliveries = sa.Table(
         "ix_deliveries_stuck",
         "connector_id",
         "id",
+        postgresql_where=sa.text("state in ('refused', 'exhausted')"),
+    ),
+    sa.Index(
+        "ix_deliveries_stuck_order",
+        "connector_id",
+        "seq",
         postgresql_where=sa.text("state in ('refused', 'exhausted')"),
     ),
     sa.Index(
@@ -127,8 +133,7 @@ class WantedDeliveries:
     """Which deliveries to list: of which connectors (None is all), and ``before`` the last of the page before."""
 
     connectors: Sequence[int] | None
-    state: str | None = None
-    report: UUID | None = None
+    filter: DeliveryFilter = field(default_factory=DeliveryFilter)
     before: UUID | None = None
     limit: int = 100
 
@@ -148,33 +153,29 @@ async def find_delivery(connection: Any, delivery: UUID) -> KeptDelivery | None:
 
 async def list_deliveries(connection: Any, wanted: WantedDeliveries) -> list[KeptDelivery]:
     """Deliveries, newest first."""
-    conditions = {
-        "d.connector_id = ANY ({}::int[])": wanted.connectors,
-        "d.state = {}": wanted.state,
-        "d.report_id = {}": wanted.report,
-        "d.id < {}": wanted.before,
-    }
-    given = {text: value for text, value in conditions.items() if value is not None}
-    # Only what is asked for is in the statement, so that each combination is planned for its own index.
-    where = " AND ".join(text.format(f"${number}") for number, text in enumerate(given, 1)) or "true"
+    conditions = {"d.connector_id = ANY ({}::int[])": wanted.connectors, "d.id < {}": wanted.before}
+    given = {text: value for text, value in conditions.items() if value is not None} | {**wanted.filter.conditions}
     rows = await connection.fetch(
-        f"{_DELIVERY} WHERE {where} ORDER BY d.id DESC LIMIT {int(wanted.limit)}",
+        f"{_DELIVERY} WHERE {where(given)} ORDER BY d.id DESC LIMIT {int(wanted.limit)}",
         *given.values(),
     )
     return [KeptDelivery(**row) for row in rows]
 
 
-_REOPEN = """
-UPDATE deliveries d SET state = 'pending', due_at = now(), outcome = $2
- WHERE (d.report_id IS NULL OR NOT EXISTS (
+NOT_PASSED = """(d.report_id IS NULL OR NOT EXISTS (
     SELECT FROM reports r JOIN deliveries l ON l.report_id = r.id AND l.connector_id = d.connector_id
      WHERE r.agency_id = d.agency_id AND r.form_id = d.form_id AND r.kind = d.kind AND r.period = d.period
        AND l.seq > d.seq AND (l.state IN ('sending', 'delivered') OR l.may_have_arrived OR EXISTS (
            SELECT FROM attempts a WHERE a.delivery_id = l.id AND a.outcome IN ('delivered', 'ambiguous')
-              AND a.started_at >= l.made_at - interval '1 day'))))
-"""
-"""Makes final deliveries pending and due, unless the upstream is being given, has or may have a later event of
-their report's key."""
+              AND a.started_at >= l.made_at - interval '1 day'))))"""
+"""Of a delivery that has ended: the upstream is not being given, and neither has nor may have, a later event of its
+report's key."""
+
+
+_REOPEN = f"""
+UPDATE deliveries d SET state = 'pending', due_at = now(), outcome = $2
+ WHERE id = $1 AND state IN ('refused', 'exhausted', 'cancelled') AND {NOT_PASSED}
+"""  # noqa: S608 - fixed words
 
 
 async def reopen_delivery(connection: Any, delivery: UUID, words: str) -> bool:
@@ -183,7 +184,7 @@ async def reopen_delivery(connection: Any, delivery: UUID, words: str) -> bool:
     Under the connector's lock.
     """
     tag: str = await connection.execute(
-        _REOPEN + "AND id = $1 AND state IN ('refused', 'exhausted', 'cancelled')",
+        _REOPEN,
         delivery,
         words,
     )
@@ -205,25 +206,6 @@ async def cancel_delivery(connection: Any, delivery: UUID, words: str) -> None:
         delivery,
         words,
     )
-
-
-async def reopen_all(connection: Any, connector: int, words: str) -> int:
-    """Take up all that a connector refused or exhausted and may still be sent, and make what waits due now.
-
-    A breaker that is open is tried at once. Returns how many. Under the connector's lock.
-    """
-    await probe_now(connection, connector)
-    rows = await connection.fetch(
-        _REOPEN + "AND connector_id = $1 AND state IN ('refused', 'exhausted') RETURNING 1",
-        connector,
-        words,
-    )
-    hastened = await connection.fetch(
-        "UPDATE deliveries SET due_at = now()"
-        " WHERE connector_id = $1 AND state = 'pending' AND due_at > now() AND NOT is_behind RETURNING 1",
-        connector,
-    )
-    return len(rows) + len(hastened)
 
 
 async def cancel_open(connection: Any, connector: int, words: str) -> int:

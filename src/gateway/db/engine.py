@@ -8,9 +8,10 @@ from typing import Any
 import asyncpg
 import sqlalchemy as sa
 import structlog
-from sqlalchemy import event, exc
+from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from gateway.db.deadline import CONNECT_SECONDS, watch_of, watch_over
 from gateway.db.embedded import EmbeddedServer
 from gateway.db.programs import EmbeddedServerError
 from gateway.domain.exact import decode, encode
@@ -40,14 +41,18 @@ def database(settings: Settings) -> Iterator[AsyncEngine]:
     """
     url = settings.sqlalchemy_url
     if url is not None:
-        yield open_engine(settings, url, connect_args={"server_settings": _SESSION})
+        yield open_engine(settings, url, server_settings=_SESSION)
         return
     with EmbeddedServer(settings.data_dir / "postgresql") as server:
         yield open_engine(settings, "postgresql+asyncpg://", async_creator=server.connect)
 
 
 def open_engine(settings: Settings, url: str, **options: Any) -> AsyncEngine:
-    """An engine whose pool never hands out a connection that is known to be closed."""
+    """An engine whose pool never hands out a connection that is known to be closed, nor for longer than is set.
+
+    ``options`` are what connecting is asked for, or ``async_creator``, which connects.
+    """
+    how = options if "async_creator" in options else {"connect_args": {"timeout": CONNECT_SECONDS, **options}}
     engine = create_async_engine(
         url,
         pool_size=settings.database_pool,
@@ -55,22 +60,22 @@ def open_engine(settings: Settings, url: str, **options: Any) -> AsyncEngine:
         pool_timeout=10,
         json_serializer=lambda value: encode(value).decode(),
         json_deserializer=lambda text: decode(text.encode()),
-        **options,
+        **how,
     )
-    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    watch_over(engine, settings.database_seconds)
     return engine
 
 
-def _refuse_closed(connection: Any, record: object, proxy: object) -> None:
-    if connection.driver_connection.is_closed():
-        raise exc.DisconnectionError  # the pool then opens another
-
-
 @asynccontextmanager
-async def driver(engine: AsyncEngine) -> AsyncIterator[Any]:
-    """An asyncpg connection, for the few statements where SQLAlchemy's cost per call shows."""
+async def driver(engine: AsyncEngine, seconds: float | None = None) -> AsyncIterator[Any]:
+    """An asyncpg connection, for the few statements where SQLAlchemy's cost per call shows.
+
+    After so many seconds it is ended (``db/deadline.py``); waiting for one that is free does not count.
+    """
     async with engine.connect() as connection:
         raw = await connection.get_raw_connection()
+        if seconds is not None:
+            watch_of(raw.driver_connection).go(seconds)
         yield raw.driver_connection
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from gateway.db.counted import Given, Scope, counted
+from gateway.db.deadline import rows_in_time
 
 PREFETCH = 2000
 """Rows that are asked for at once while a result is read: what is held of it."""
@@ -174,5 +175,5 @@ async def combined_rows(
     """
     given = Given()
     statement = _statement(scope, grouping, columns, given, periods_last)
-    async for row in connection.cursor(statement, *given.values, prefetch=PREFETCH):
+    async for row in rows_in_time(connection, statement, *given.values, prefetch=PREFETCH):
         yield row

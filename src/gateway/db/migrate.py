@@ -25,6 +25,7 @@ from gateway.db import (  # noqa: F401
     deliveries,
     failures,
     follows,
+    interventions,
     log,
     relays,
     reports,
@@ -32,6 +33,7 @@ from gateway.db import (  # noqa: F401
     tallies,
 )
 from gateway.db.base import metadata
+from gateway.db.deadline import unhurried
 from gateway.db.schema import MIGRATIONS, UnfitSchema, find_schema, misfit, revisions
 from gateway.errors import Text
 
@@ -82,6 +84,7 @@ async def _alone(connection: AsyncConnection) -> AsyncIterator[None]:
     The lock is of the session, since a migration may be several transactions. Waiting for it in a statement would hold
     a snapshot, for which an index that is built concurrently waits in turn.
     """
+    await unhurried(connection)
     while not await connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_LOCK))):
         await connection.rollback()
         await asyncio.sleep(_ASK_AGAIN)
@@ -104,6 +107,7 @@ async def upgrade(engine: AsyncEngine, scripts: Path = MIGRATIONS, revision: str
     this version is left as it is. Raises ``UnfitSchema``.
     """
     async with engine.connect() as connection, _alone(connection):
+        await unhurried(connection)
         for turn in range(1, _TRIES + 1):
             try:
                 return await connection.run_sync(_upgrade, scripts, revision, _LONG if turn % 4 == 0 else _SHORT)

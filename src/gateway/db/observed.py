@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.db.counted import Given, Scope, counted, counted_in, within
+from gateway.db.deadline import rows_in_time
 from gateway.db.figures import PREFETCH, rows_of
 from gateway.db.state import State
 
@@ -27,7 +28,7 @@ async def single_rows(connection: Any, scope: Scope, after: After | None) -> Asy
 SELECT {_SHOWN} FROM {rows_of(scope, given)} WHERE {counted(scope, given).condition} {_from(after, given)}
  ORDER BY h.id, r.number
 """  # noqa: S608 - fixed words
-    async for row in connection.cursor(statement, *given.values, prefetch=PREFETCH):
+    async for row in rows_in_time(connection, statement, *given.values, prefetch=PREFETCH):
         yield row
 
 
@@ -55,7 +56,7 @@ SELECT {_SHOWN}, s.was, s.counts, new.form_version AS new_version, new.figures A
    AND (s.was <> s.counts OR (s.was AND h.agency_id = ANY ({given.add(list(moved), "int[]")}))) {_from(after, given)}
  ORDER BY h.id, r.number
 """  # noqa: S608 - fixed words
-    async for row in connection.cursor(statement, *given.values, prefetch=PREFETCH):
+    async for row in rows_in_time(connection, statement, *given.values, prefetch=PREFETCH):
         yield row
 
 

@@ -1,5 +1,6 @@
 """A delivery: one event on its way to one connector, what an attempt can end in, and when to try again."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,6 +110,17 @@ class RetrySchedule:
             wait = max(wait, min(retry_after * (1 + _SPREAD * abs(jitter)), LONGEST_WAIT))
         return min(now + wait, end)
 
+    @property
+    def attempts(self) -> int:
+        """How many attempts there are at most until the horizon, if no wait is moved."""
+        elapsed, count = timedelta(), 1
+        for delay in self.delays:
+            elapsed += delay
+            if elapsed >= self.horizon:
+                return count + 1
+            count += 1
+        return count + math.ceil((self.horizon - elapsed) / self.every)
+
     def _delay_after(self, attempts_made: int) -> timedelta:
         if attempts_made < 1:
             raise ValueError("the first attempt is due at once: there is no delay before it")
@@ -128,6 +140,12 @@ DEFAULT_SCHEDULE = RetrySchedule(
     every=timedelta(hours=4),
     horizon=timedelta(days=7),
 )
+
+
+def schedule_of(delays_seconds: Sequence[int], horizon_hours: int) -> RetrySchedule:
+    """A schedule as it is written for a connector: the last of its waits is the one that is repeated."""
+    waits = [timedelta(seconds=each) for each in delays_seconds]
+    return RetrySchedule(waits, waits[-1], timedelta(hours=horizon_hours))
 
 
 def state_after(kind: OutcomeClass, next_attempt: datetime | None) -> DeliveryState:

@@ -234,6 +234,16 @@ class Form:
         return any(rule.check.uses_previous for rule in self.rules)
 
     @cached_property
+    def kept(self) -> Sequence[tuple[str, Type]]:
+        """The name of each indicator, with the type by which its figure is shown."""
+        return [(each.id, each.type) for each in self.indicators]
+
+    @cached_property
+    def breakdown_ids(self) -> Sequence[str]:
+        """The name of each breakdown."""
+        return [each.id for each in self.breakdowns]
+
+    @cached_property
     def uses_within(self) -> bool:
         """Whether a rule looks at the reports whose periods lie within this one's."""
         return any(rule.check.uses_within for rule in self.rules)

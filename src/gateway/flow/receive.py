@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.base import Overtaken
+from gateway.db.deadline import BRIEF_SECONDS
 from gateway.db.engine import driver, is_outage
 from gateway.db.intake import (
     KeyQuery,
@@ -52,6 +53,8 @@ Reply = Answer | GatewayError
 log = structlog.get_logger()
 
 MAX_TOGETHER = 64
+_SLOWEST = 256 * 1024
+"""Bytes of reports a second that are judged and stored at the very least."""
 _TRIES = 8
 
 
@@ -70,7 +73,8 @@ class Intake:
     forward: Callable[[], None] = lambda: None
     count: Callable[[Sequence[Reply]], None] = lambda _: None
     turns: int = 2
-    _waiting: list[tuple[Push, asyncio.Future[Reply]]] = field(default_factory=list)
+    patience: float = BRIEF_SECONDS
+    _waiting: list[tuple[Push, asyncio.Future[Reply], float]] = field(default_factory=list)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def receive(self, push: Push) -> Reply:
@@ -78,8 +82,9 @@ class Intake:
 
         The work goes on when the caller goes away: a report is stored whole or not at all.
         """
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting.append((push, reply))
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[Reply] = loop.create_future()
+        self._waiting.append((push, reply, loop.time() + self.patience))
         if len(self._running) < self.turns:
             task = asyncio.create_task(self._take_turns())
             self._running.add(task)
@@ -92,7 +97,9 @@ class Intake:
 
     async def _take_turns(self) -> None:
         while self._waiting:
-            together, self._waiting = self._waiting[:MAX_TOGETHER], self._waiting[MAX_TOGETHER:]
+            together = self._next()
+            if not together:
+                continue
             try:
                 replies: Sequence[Reply] = await self.receive_all([push for push, _ in together])
             except Exception as error:
@@ -104,6 +111,21 @@ class Intake:
                 if not reply.cancelled():
                     reply.set_result(answer)
 
+    def _next(self) -> list[tuple[Push, asyncio.Future[Reply]]]:
+        """Those whose turn it is. Who waited for too long is told so: the turns before waited for a silent database."""
+        now = asyncio.get_running_loop().time()
+        late = [reply for _, reply, until in self._waiting if until < now]
+        for reply in late:
+            if not reply.cancelled():
+                reply.set_exception(Unavailable(_NOT_STORED, retry_after=5))
+        waiting = [each for each in self._waiting if each[2] >= now]
+        together, self._waiting = waiting[:MAX_TOGETHER], waiting[MAX_TOGETHER:]
+        return [(push, reply) for push, reply, _ in together]
+
+    def _seconds(self, pushes: Sequence[Push]) -> float:
+        """How long storing may take before the database is taken for silent."""
+        return self.patience + sum(len(push.body) for push in pushes) / _SLOWEST
+
     async def receive_all(self, pushes: Sequence[Push]) -> list[Reply]:
         """Receive reports in order; a later one sees what became of the earlier.
 
@@ -113,7 +135,7 @@ class Intake:
             for _ in range(_TRIES):
                 catalogue = self.catalogues.held or await self.catalogues.newest()
                 try:
-                    async with driver(self.engine) as connection:
+                    async with driver(self.engine, self._seconds(pushes)) as connection:
                         return await self._attempt(connection, catalogue, pushes)
                 except Overtaken:
                     await self.catalogues.newest()
@@ -175,6 +197,12 @@ _UNKNOWN = Text(
     "Hãy gửi lại đúng nội dung này (cùng khóa Idempotency-Key nếu có): hệ thống không lưu trùng.",
     "The database is not available and it is not known whether the report was stored. "
     "Send the same bytes again (with the same Idempotency-Key, if any): nothing is stored twice.",
+)
+
+
+_NOT_STORED = Text(
+    "Cơ sở dữ liệu không trả lời kịp; báo cáo trong yêu cầu này chưa được lưu. Hãy gửi lại.",
+    "The database does not answer in time. The report of this request was not stored: send it again.",
 )
 
 

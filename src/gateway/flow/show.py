@@ -8,7 +8,7 @@ import zstandard
 from gateway.db.reading import KeptEvent, KeptReport, KeptRow, find_events, find_payload, find_rows
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.exact import decode
-from gateway.domain.form import Form, typed
+from gateway.domain.form import Form
 from gateway.domain.form_document import Type
 from gateway.domain.report import Status
 from gateway.errors import Language
@@ -17,15 +17,23 @@ from gateway.errors import Language
 def cells_shown(form: Form, figures: Sequence[Any], texts: Sequence[str | None] | None) -> Iterator[tuple[str, object]]:
     """Each indicator with its kept value, as JSON shows it: integers, exact decimals, true or false, texts."""
     numbers, words = iter(figures), iter(texts or ())
-    for indicator in form.indicators:
-        kept = next(words) if indicator.type is Type.text else next(numbers)
-        yield indicator.id, typed(indicator, kept)
+    for name, kind in form.kept:
+        if kind is Type.text:
+            yield name, next(words)
+            continue
+        kept = next(numbers)
+        if kept is not None and kind is Type.integer:
+            kept = int(kept)
+        elif kept is not None and kind is Type.boolean:
+            kept = kept != 0
+        yield name, kept
 
 
 def row_shown(form: Form, row: KeptRow) -> dict[str, object]:
     """A row with breakdown codes and figures side by side; blanks are null."""
-    codes = zip((each.id for each in form.breakdowns), row.codes, strict=True)
-    return dict(codes) | dict(cells_shown(form, row.figures, row.texts))
+    shown: dict[str, object] = dict(zip(form.breakdown_ids, row.codes, strict=True))
+    shown.update(cells_shown(form, row.figures, row.texts))
+    return shown
 
 
 def decompress(body: bytes) -> bytes:

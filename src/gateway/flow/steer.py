@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias
@@ -13,7 +14,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from cryptography.fernet import InvalidToken, MultiFernet
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.db import catalogue as stored
@@ -25,6 +26,7 @@ from gateway.db.connectors import (
     put_connector,
     remove_connector,
 )
+from gateway.db.deadline import unhurried
 from gateway.db.deliveries import (
     Backlog,
     KeptDelivery,
@@ -34,15 +36,15 @@ from gateway.db.deliveries import (
     cancel_reminders,
     find_delivery,
     hasten_delivery,
-    reopen_all,
     reopen_delivery,
 )
 from gateway.db.engine import clock, driver, server_now
+from gateway.db.interventions import NewIntervention, add_intervention
 from gateway.db.log import add_entries, record_entries
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.delivery import REMINDERS, DeliveryState, Event
-from gateway.domain.document import Day, Document
+from gateway.domain.delivery import REMINDERS, DeliveryState, Event, schedule_of
+from gateway.domain.document import Day, Document, refusal
 from gateway.domain.entry import canonical, new_entry
 from gateway.domain.period import VIETNAM
 from gateway.domain.upstream import What
@@ -50,6 +52,17 @@ from gateway.errors import MalformedRequest, NotFound, Place, StateConflict, Tex
 from gateway.flow.load import Catalogues
 
 Sees: TypeAlias = Callable[[str | None], bool]
+TAKEN_UP = "taken up again by an operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Who does something to a connector or its deliveries, and why."""
+
+    client: UUID
+    reason: str | None = None
+
+
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 _Secret = Annotated[str, StringConstraints(max_length=40_000)]
 _PerSecond = Annotated[
@@ -72,6 +85,32 @@ class Remind(Document):
         """Which reminders it asks for."""
         asked = {Event.due: self.due_in_days is not None, Event.overdue: self.overdue}
         return frozenset(event for event, is_asked in asked.items() if is_asked)
+
+
+_MOST_ATTEMPTS = 1000
+_Wait = Annotated[int, Field(ge=1, le=7 * 24 * 3600)]
+
+
+class Retry(Document):
+    """When a connector's deliveries are tried again; each wait is moved by up to a fifth, as everywhere."""
+
+    delays_seconds: list[_Wait] = Field(
+        min_length=1, max_length=50, description="The waits after failed attempts, in turn; the last is repeated."
+    )
+    horizon_hours: int = Field(
+        ge=1,
+        le=28 * 24,
+        description="So long after the first attempt the last one is made; then the delivery is `exhausted`.",
+    )
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> "Retry":
+        if schedule_of(self.delays_seconds, self.horizon_hours).attempts > _MOST_ATTEMPTS:
+            raise refusal(
+                f"Quá {_MOST_ATTEMPTS} lần thử trong thời hạn này: hãy đặt khoảng chờ cuối dài hơn",
+                f"More than {_MOST_ATTEMPTS} attempts within this horizon: make the last wait longer",
+            )
+        return self
 
 
 class ConnectorDocument(Document):
@@ -100,6 +139,11 @@ class ConnectorDocument(Document):
     )
     concurrency: int = Field(8, ge=1, le=100, description="The most to send at once.")
     rate: _PerSecond | None = Field(None, description="The most to send in a second; null: no limit.")
+    retry: Retry | None = Field(
+        None,
+        description="When failed deliveries are tried again; null: after 5 s, 30 s, 2 min, 10 min, 30 min, 1 h, 2 h, "
+        "then every 4 h, for 7 days. It holds from the next failure on.",
+    )
     allow_private_addresses: bool = Field(False, description="Whether the URL may lead to private addresses.")
     options: dict[_Name, Any] | None = Field(
         None,
@@ -108,8 +152,8 @@ class ConnectorDocument(Document):
         "are not of its calendar. `witness`: `vkey`, its public key. "
         "`http_json`, `lgsp` and `ndxp`, for a receiver of another shape: `accepted`, "
         "`returned` and `withdrawn`, each with `method`, `path`, `headers`, `body`, `taken` and `busy`, and the tables "
-        "`codes`; where there is any of the three, an event without one is not sent. `webhook` and `gateway` have "
-        "none.",
+        "`codes`; where there is any of the three, an event without one is not sent. `http_json`: `reconciliation`, "
+        "which says where the receiver lists what it holds. `webhook` and `gateway` have none.",
         examples=[
             {"token_url": "https://lgsp.example/token"},
             {
@@ -151,6 +195,7 @@ async def change_connector(
     while True:
         catalogue = await catalogues.newest()
         async with engine.begin() as connection:
+            await unhurried(connection)
             await stored.hold_still(connection)
             if await stored.newest_revision(connection) != catalogue.revision:
                 continue
@@ -162,7 +207,7 @@ async def change_connector(
             await stored.record(connection, [], f"connector {name}", client)
             shown = document.model_dump(mode="json", exclude={"name", "credentials"})
             texts = {"document": canonical(shown).decode()}
-            await _note(connection, "connector-put", client, {"connector": name, "kind": document.kind}, texts)
+            await _record(connection, "connector-put", client, {"connector": name, "kind": document.kind}, texts)
             since = _reminds_since(known, values, civil_date(await server_now(connection)))
             is_new = await put_connector(connection, name, values | {"remind_since": since})
             kept = await _find(connection, name, sees)
@@ -254,19 +299,23 @@ async def end_connector(engine: AsyncEngine, client: UUID, name: str, sees: Sees
         kept = await _find(connection, name, sees)
         await remove_connector(connection, name)
         cancelled = await cancel_open(await _driver(connection), kept.id, "the connector was removed")
-        await _note(connection, "connector-removed", client, {"connector": name, "cancelled": cancelled})
+        await _record(connection, "connector-removed", client, {"connector": name, "cancelled": cancelled})
 
 
-async def hold_connector(engine: AsyncEngine, name: str, sees: Sees, is_paused: bool, by: UUID) -> sa.Row[Any]:
-    """Pause a connector, or let it send again."""
+async def pause_or_resume(engine: AsyncEngine, name: str, sees: Sees, cause: Cause, paused: bool) -> sa.Row[Any]:
+    """Send nothing more through a connector, or go on sending; doing it again changes nothing."""
     async with engine.begin() as connection:
-        await _find(connection, name, sees)
-        await pause_connector(connection, name, is_paused)
-        await _note(connection, "connector-paused" if is_paused else "connector-resumed", by, {"connector": name})
+        kept = await _find(connection, name, sees)
+        if (kept.paused_at is not None) is not paused:
+            await pause_connector(connection, name, paused)
+            new = NewIntervention(kept.id, "pause" if paused else "resume", cause.client, cause.reason)
+            await add_intervention(await _driver(connection), new)
+            what = "connector-paused" if paused else "connector-resumed"
+            await _record(connection, what, cause.client, {"connector": name}, {"reason": cause.reason})
         return await _find(connection, name, sees)
 
 
-async def _note(
+async def _record(
     connection: AsyncConnection,
     what: str,
     by: UUID | None,
@@ -275,19 +324,6 @@ async def _note(
 ) -> None:
     """Have the log record what an operator does."""
     await record_entries(connection, [new_entry(what, await server_now(connection), by, about, texts=texts)])
-
-
-async def retry_connector(
-    engine: AsyncEngine, name: str, sees: Sees, reason: str | None, by: UUID | None = None
-) -> int:
-    """Take up again what a connector refused or exhausted, and hasten what waits; returns how many."""
-    async with engine.begin() as connection:
-        kept = await _find(connection, name, sees)
-        raw = await _driver(connection)
-        await lock_connector(raw, kept.id)
-        count = await reopen_all(raw, kept.id, _words("taken up again by an operator", reason))
-        await _note(connection, "connector-retried", by, {"connector": name, "retried": count}, {"reason": reason})
-        return count
 
 
 async def _find(connection: AsyncConnection, name: str, sees: Sees) -> sa.Row[Any]:
@@ -302,47 +338,44 @@ async def _driver(connection: AsyncConnection) -> Any:
     return (await connection.get_raw_connection()).driver_connection
 
 
-async def retry_delivery(
-    engine: AsyncEngine, delivery: UUID, sees: Sees, reason: str | None, by: UUID | None = None
-) -> KeptDelivery:
+async def retry_delivery(engine: AsyncEngine, delivery: UUID, sees: Sees, cause: Cause) -> KeptDelivery:
     """Take up again a delivery that has ended without success; one that is pending becomes due.
 
     Raises ``StateConflict`` when it is being sent or delivered, or a later one of its key has passed it.
     """
     async with driver(engine) as connection, connection.transaction():
         kept = await _hold(connection, delivery, sees)
-        words = _words("taken up again by an operator", reason)
         if kept.state == DeliveryState.pending:
             await hasten_delivery(connection, delivery)
-        elif kept.is_removed or not await reopen_delivery(connection, delivery, words):
+        elif kept.is_removed or not await reopen_delivery(connection, delivery, words_of(TAKEN_UP, cause)):
             raise _conflict(kept)
-        await _note_steered(connection, "delivery-retried", kept, reason, by)
+        await _note(connection, kept, "retry", "delivery-retried", cause)
         return await _hold(connection, delivery, sees)
 
 
-async def give_up_delivery(
-    engine: AsyncEngine, delivery: UUID, sees: Sees, reason: str | None, by: UUID | None = None
-) -> KeptDelivery:
+async def give_up_delivery(engine: AsyncEngine, delivery: UUID, sees: Sees, cause: Cause) -> KeptDelivery:
     """Cancel a delivery; doing it again changes nothing.
 
     Raises ``StateConflict`` when it is being sent or delivered.
     """
     async with driver(engine) as connection, connection.transaction():
         before = await _hold(connection, delivery, sees)
-        await cancel_delivery(connection, delivery, _words("cancelled by an operator", reason))
+        await cancel_delivery(connection, delivery, words_of("cancelled by an operator", cause))
         kept = await _hold(connection, delivery, sees)
         if kept.state != DeliveryState.cancelled:
             raise _conflict(kept)
-        if before.state != kept.state:
-            await _note_steered(connection, "delivery-cancelled", kept, reason, by)
+        if before.state != DeliveryState.cancelled:
+            await _note(connection, kept, "cancel", "delivery-cancelled", cause)
         return kept
 
 
-async def _note_steered(connection: Any, what: str, kept: KeptDelivery, reason: str | None, by: UUID | None) -> None:
-    """Have the log record what an operator does with a delivery."""
+async def _note(connection: Any, kept: KeptDelivery, act: str, what: str, cause: Cause) -> None:
+    """Keep who did something to a delivery, and why, and have the log record it."""
+    await add_intervention(connection, NewIntervention(kept.connector_id, act, cause.client, cause.reason), kept.id)
     about = {"delivery": str(kept.id), "connector": kept.connector, "event": kept.event}
-    at, texts = await clock(connection), {"reason": reason}
-    await add_entries(connection, [new_entry(what, at, by, about, report=kept.report_id, texts=texts)])
+    texts = {"reason": cause.reason}
+    at = await clock(connection)
+    await add_entries(connection, [new_entry(what, at, cause.client, about, report=kept.report_id, texts=texts)])
 
 
 async def _hold(connection: Any, delivery: UUID, sees: Sees) -> KeptDelivery:
@@ -369,5 +402,6 @@ def _conflict(kept: KeptDelivery) -> StateConflict:
     return StateConflict(detail, extra={"state": state})
 
 
-def _words(what: str, reason: str | None) -> str:
-    return f"{what}: {reason}" if reason else what
+def words_of(what: str, cause: Cause) -> str:
+    """What is said of a delivery that an operator changed."""
+    return f"{what}: {cause.reason}" if cause.reason else what

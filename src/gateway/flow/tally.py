@@ -29,6 +29,7 @@ LATENCY_SECONDS = (
     *(_HOUR, 4 * _HOUR, 12 * _HOUR, 24 * _HOUR, 72 * _HOUR, 168 * _HOUR, math.inf),
 )
 """Upper bounds of buckets."""
+_LABELS = {each: str(each) for each in (*ATTEMPT_SECONDS, *LATENCY_SECONDS)}
 
 SUM = "sum"
 """The label of a histogram's sum; its other labels are upper bounds."""
@@ -49,7 +50,7 @@ class Tally:
 
     def __init__(self, engine: AsyncEngine, connections: asyncio.Semaphore, pause: float = _PAUSE) -> None:
         self._engine, self._connections, self._pause = engine, connections, pause
-        self._amounts: defaultdict[TallyKey, float] = defaultdict(float)
+        self._amounts: defaultdict[tuple[int, str, str], float] = defaultdict(float)
 
     def count_attempt(self, connector: int, ended: Ended, occurred_at: datetime | None) -> None:
         """An attempt was recorded, to tell of what had ``occurred_at`` (None where that was not looked up)."""
@@ -82,7 +83,7 @@ class Tally:
             return
         try:
             async with asyncio.timeout(_PATIENCE), self._connections, driver(self._engine) as connection:
-                await add_tallies(connection, counted)
+                await add_tallies(connection, {TallyKey(*key): amount for key, amount in counted.items()})
         except BaseException as error:
             for key, amount in counted.items():
                 self._amounts[key] += amount
@@ -91,9 +92,9 @@ class Tally:
             tell_failure(error, "tallies could not be stored")
 
     def _add(self, connector: int, measure: Measure, label: str = "", amount: float = 1) -> None:
-        self._amounts[TallyKey(connector, measure.value, label)] += amount
+        self._amounts[connector, measure, label] += amount
 
     def _observe(self, connector: int, measure: Measure, bounds: Sequence[float], took: timedelta) -> None:
         seconds = max(took.total_seconds(), 0.0)
-        self._add(connector, measure, str(bounds[bisect_left(bounds, seconds)]))
+        self._add(connector, measure, _LABELS[bounds[bisect_left(bounds, seconds)]])
         self._add(connector, measure, SUM, seconds)

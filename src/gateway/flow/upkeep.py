@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.attempts import keep_up
+from gateway.db.deadline import watch_of
 from gateway.db.engine import driver, tell_failure
 
 _EVERY, _AGAIN = 3600.0, 60.0
@@ -22,6 +23,7 @@ async def upkeep(engine: AsyncEngine, attempts_days: int) -> None:
         pause = _EVERY
         try:
             async with driver(engine) as connection:
+                watch_of(connection).rest()  # its statements have bounds of their own
                 kept = await keep_up(connection, attempts_days)
             if kept.made or kept.dropped:
                 log.info("partitions of attempts kept up", made=kept.made, dropped=kept.dropped)

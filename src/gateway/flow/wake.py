@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.db.deadline import watch_of
 from gateway.db.engine import driver, tell_failure
 
 CHANNEL = "gateway_deliveries"
@@ -63,6 +64,7 @@ async def _listen_once(engine: AsyncEngine, wake: Callable[[], None]) -> None:
         lost.set()
 
     async with driver(engine) as connection:
+        watch_of(connection).rest()
         connection.add_termination_listener(ended)
         try:
             await connection.add_listener(CHANNEL, heard)

@@ -42,11 +42,14 @@ async def take(request: Request, sandbox: Here) -> Response:
 
 @router.get("/received")
 async def received(
-    sandbox: Here, report: UUID | None = None, limit: Annotated[int, Query(ge=1, le=100_000)] = 1000
+    sandbox: Here,
+    report: UUID | None = None,
+    limit: Annotated[int, Query(ge=1, le=100_000)] = 1000,
+    page: Annotated[int, Query(ge=1, le=100_000)] = 1,
 ) -> Received:
-    """What arrived, newest first, of one report or of all."""
+    """What arrived, newest first, of one report or of all; so many on a page."""
     found = [one for one in reversed(sandbox.arrivals.values()) if report in (None, one.id)]
-    return Received(items=found[:limit], total=len(found))
+    return Received(items=found[(page - 1) * limit : page * limit], total=len(found))
 
 
 @router.delete("/received", status_code=204)
@@ -87,7 +90,7 @@ async def about(sandbox: Here) -> dict[str, object]:
         "routes": {
             "POST /reports": "takes a report from a connector of kind http_json",
             "POST /v1/reports": "takes a report from a connector of kind gateway, whose url is this address",
-            "GET /received": "what arrived: ?report= &limit=",
+            "GET /received": "what arrived: ?report= &limit= &page=",
             "DELETE /received": "forgets it",
             "GET|POST /behaviour": "what is done with reports: mode, count, seconds, status, retry_after",
             "GET /openapi.json": "all of this in full",

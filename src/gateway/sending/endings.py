@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.claims import Claimed
+from gateway.db.deadline import BRIEF_SECONDS
 from gateway.db.engine import driver, is_outage
 from gateway.db.recording import NewAttempt, Recorded, record_attempts
 
@@ -63,7 +64,7 @@ class Endings:
     async def _store_each(self, endings: Sequence[Ending]) -> Sequence[Recorded | Exception]:
         """Together or, if that fails, each alone: one that cannot be stored shall not fail the others."""
         try:
-            async with self._connections, driver(self._engine) as connection:
+            async with self._connections, driver(self._engine, BRIEF_SECONDS) as connection:
                 return await record_attempts(connection, endings)
         except Exception as error:
             if len(endings) == 1 or is_outage(error):

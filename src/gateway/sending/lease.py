@@ -115,7 +115,8 @@ class Leases:
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._seconds
         try:
-            async with asyncio.timeout(self._seconds / 4), driver(self._engine) as connection:
+            # The first bounds how long it waits for a connection, the second how long that may take.
+            async with asyncio.timeout(self._seconds / 2), driver(self._engine, self._seconds / 4) as connection:
                 claims = [each.claimed for each in held]
                 ours = await renew_claims(connection, claims, timedelta(seconds=self._seconds))
         except Exception as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.claims import Claimed
+from gateway.db.deadline import BRIEF_SECONDS
 from gateway.db.engine import driver
 from gateway.domain.catalogue import Catalogue
 from gateway.flow.forward import Message, Sources, message_from, message_of, read_sources
@@ -54,7 +55,7 @@ class Messages:
         if held is None or not claims:
             return None
         try:
-            async with self.connections, driver(self.engine) as connection:
+            async with self.connections, driver(self.engine, BRIEF_SECONDS) as connection:
                 return await read_sources(connection, claims, held, _MOST_ROWS), held
         except Exception:  # each reads its own, and says what is the matter
             return None
@@ -62,5 +63,5 @@ class Messages:
     async def _alone(self, claimed: Claimed) -> Message:
         async with self.connections:
             catalogue = await self.catalogues.newest()
-            async with driver(self.engine) as connection:
+            async with driver(self.engine, BRIEF_SECONDS) as connection:
                 return await message_of(connection, claimed, catalogue)

@@ -3,16 +3,19 @@
 import asyncio
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.breakers import note_attempt
 from gateway.db.claims import Target
+from gateway.db.deadline import BRIEF_SECONDS
 from gateway.db.engine import driver, tell_failure
 from gateway.db.recording import cancel_claimed
 from gateway.domain.breaker import Breaker, BreakerPolicy, Ended
-from gateway.domain.delivery import RetrySchedule
+from gateway.domain.delivery import RetrySchedule, schedule_of
+from gateway.domain.exact import decode
 from gateway.flow.forward import conclude
 from gateway.flow.tally import Tally
 from gateway.sending.attempt import Attempted
@@ -22,6 +25,12 @@ from gateway.sending.lease import Lease
 
 log = structlog.get_logger()
 _random = random.SystemRandom()
+
+
+@lru_cache(maxsize=256)
+def _own(retry: str | None) -> RetrySchedule | None:
+    """The retry schedule of a connector, as it is kept; None where it has none of its own."""
+    return None if retry is None else schedule_of(**decode(retry.encode()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,8 @@ class Recorder:
         """Record an attempt, unless its delivery is another worker's by now; insist while the database is away."""
         claimed, outcome = lease.claimed, attempted.outcome
         started_at, ended_at = attempted.started_at, attempted.ended_at
-        attempt = conclude(claimed, outcome, started_at, ended_at, self.schedule, _random.uniform(-1, 1))
+        schedule = _own(claimed.target.retry) or self.schedule
+        attempt = conclude(claimed, outcome, started_at, ended_at, schedule, _random.uniform(-1, 1))
         ended = Ended(outcome.kind, started_at, ended_at, outcome.retry_after)
 
         # What nobody took over when the lease ended can still be recorded.
@@ -65,7 +75,7 @@ class Recorder:
         claimed = lease.claimed
 
         async def cancel() -> bool:
-            async with self.connections, driver(self.engine) as connection:
+            async with self.connections, driver(self.engine, BRIEF_SECONDS) as connection:
                 return await cancel_claimed(connection, claimed, words)
 
         if await insist(cancel, until=lambda: lease.ends):
@@ -78,7 +88,7 @@ class Recorder:
     async def _note(self, target: Target, ended: Ended) -> None:
         """Let an attempt count for its connector's breaker; one that cannot be noted is not missed."""
         try:
-            async with self.connections, driver(self.engine) as connection:
+            async with self.connections, driver(self.engine, BRIEF_SECONDS) as connection:
                 before, now = await note_attempt(connection, target.number, ended, self.breaker)
         except Exception as error:
             return tell_failure(error, "an attempt was not noted", connector=target.name)
