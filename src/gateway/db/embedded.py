@@ -16,7 +16,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -36,6 +36,7 @@ from gateway.db.programs import (
     run_program,
     server_account,
 )
+from gateway.db.roles import TAKEN
 
 log = structlog.get_logger()
 
@@ -68,9 +69,17 @@ _SETTINGS = {
     "log_error_verbosity": "terse",  # this and the next keep what reports contain out of the log
     "log_min_error_statement": "panic",
 }
-_CREATE_DATABASE = r"""
+_CREATE_DATABASE = (
+    r"""
 select 'create database gateway' where not exists (select from pg_database where datname = 'gateway') \gexec
 """
+    + "".join(
+        f"select 'create role {role}' where not exists (select from pg_roles where rolname = '{role}') \\gexec\n"  # noqa: S608
+        f"select 'alter role {role} login' from pg_roles where rolname = '{role}' and not rolcanlogin \\gexec\n"
+        for role in TAKEN
+    )
+)
+"""Processes log in as their roles, so that none can go back to being the superuser."""
 _REFUSALS = (
     ConnectionError,
     FileNotFoundError,
@@ -157,13 +166,20 @@ class EmbeddedServer:
             finally:
                 self._leave()
 
-    async def connect(self) -> asyncpg.Connection:
-        """Open a connection, bringing the server back if it is gone; fits SQLAlchemy's ``async_creator``."""
+    async def connect(
+        self, login: str = "gateway", session: Mapping[str, str] | None = None
+    ) -> asyncpg.Connection:
+        """Open a connection, bringing the server back if it is gone; fits SQLAlchemy's ``async_creator``.
+
+        By default it is the superuser's. ``session`` are settings of PostgreSQL's.
+        """
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 host = str(self._socket_directory())
-                return await asyncpg.connect(host=host, port=5432, user="gateway", database="gateway")
+                return await asyncpg.connect(
+                    host=host, port=5432, user=login, database="gateway", server_settings=session
+                )
             except _REFUSALS:
                 if time.monotonic() > deadline:
                     raise
