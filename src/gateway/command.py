@@ -10,6 +10,7 @@ from rich.console import Console
 from uvicorn.loops.auto import auto_loop_factory
 
 from gateway.db.programs import EmbeddedServerError
+from gateway.db.roles import UnfitRole
 from gateway.db.schema import UnfitSchema
 from gateway.errors import GatewayError
 from gateway.keys import MissingKeys
@@ -40,7 +41,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     try:
         with asyncio.Runner(loop_factory=auto_loop_factory(use_subprocess=False)) as runner:
             return runner.run(work)
-    except (EmbeddedServerError, MissingKeys, SubmitError, UnfitSchema) as error:
+    except (EmbeddedServerError, MissingKeys, SubmitError, UnfitRole, UnfitSchema) as error:
         raise fail(str(error)) from None
     except GatewayError as error:
         for place in error.errors:

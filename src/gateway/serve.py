@@ -10,10 +10,12 @@ import structlog
 import uvicorn
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.api.deps import Gateway
 from gateway.app import build_app, build_gateway
 from gateway.catalog import bundled_documents
-from gateway.db.engine import database
+from gateway.db.engine import Way, ways
 from gateway.db.migrate import upgrade
+from gateway.db.roles import Role, require_role
 from gateway.db.schema import require_fit
 from gateway.flow.amend import Document, fill
 from gateway.flow.load import Catalogues
@@ -57,8 +59,11 @@ async def load_bundled(engine: AsyncEngine) -> int:
 
 async def serve(settings: Settings, with_worker: bool) -> None:
     """Serve until SIGTERM or SIGINT: then finish what is in flight and end."""
-    with database(settings) as engine:
-        await prepare(engine, settings)
+    with ways(settings) as way:
+        await _prepare(way, settings)
+        engine = way(Role.api)
+        if settings.mode == "production":
+            await require_role(engine, Role.api)
         gateway = build_gateway(settings, engine)
         server = Server(
             uvicorn.Config(
@@ -78,7 +83,7 @@ async def serve(settings: Settings, with_worker: bool) -> None:
         notifier = Notifier(engine)
         gateway.intake.forward = notifier.wake
         notifying = asyncio.create_task(notifier.run())
-        worker = Worker(settings, engine, gateway.catalogues, gateway.keys) if with_worker else None
+        worker = await _worker(way, settings, gateway) if with_worker else None
         if worker is not None:
             gateway.intake.forward = _both(worker.wake, notifier.wake)
         sending = asyncio.create_task(worker.run()) if worker else None
@@ -96,10 +101,28 @@ async def serve(settings: Settings, with_worker: bool) -> None:
                 for number in (signal.SIGTERM, signal.SIGINT):  # a second one ends it at once
                     asyncio.get_running_loop().add_signal_handler(number, worker.stop)
                 await sending
+                await worker.engine.dispose()
             notifying.cancel()
             await asyncio.wait([notifying])
             await engine.dispose()
             log.info("stopped")
+
+
+async def _prepare(way: Way, settings: Settings) -> None:
+    """Make the database ready: as its owner where it is ours, else by a look at it alone."""
+    engine = way(Role.owner if settings.database_url is None else Role.api)
+    try:
+        await prepare(engine, settings)
+    finally:
+        await engine.dispose()
+
+
+async def _worker(way: Way, settings: Settings, gateway: Gateway) -> Worker:
+    """A worker beside the API, with a role and connections of its own."""
+    engine = way(Role.worker)
+    if settings.mode == "production":
+        await require_role(engine, Role.worker)
+    return Worker(settings, engine, gateway.catalogues, gateway.keys)
 
 
 def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gateway.db import catalogue as stored
 from gateway.db.base import Overtaken
 from gateway.db.catalogue import Entry
+from gateway.db.subtree import EVERYTHING, seeing
 from gateway.domain.agency import Agencies, Agency, agency_faults
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.document import faults, pointer
@@ -32,8 +33,9 @@ async def change(
     while True:
         current = await catalogues.newest()
         try:
-            async with engine.begin() as connection:
-                return await amend(connection, current, documents, client)
+            with seeing(EVERYTHING):  # what is in use is in use, whoever uses it
+                async with engine.begin() as connection:
+                    return await amend(connection, current, documents, client)
         except Overtaken:
             continue
 

@@ -32,6 +32,7 @@ from gateway.db.deliveries import (
     reopen_delivery,
 )
 from gateway.db.engine import driver, server_now
+from gateway.db.subtree import EVERYTHING, seeing
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import REMINDERS, DeliveryState, Event
@@ -237,11 +238,12 @@ def _backlog(connector: sa.Row[Any], catalogue: Catalogue, today: date) -> Backl
 
 async def end_connector(engine: AsyncEngine, client: UUID, name: str, sees: Sees) -> None:
     """Remove a connector and give up what it has not sent; its deliveries stay readable."""
-    async with engine.begin() as connection:
-        await stored.record(connection, [], f"connector {name} removed", client)
-        kept = await _find(connection, name, sees)
-        await remove_connector(connection, name)
-        await cancel_open(await _driver(connection), kept.id, "the connector was removed")
+    with seeing(EVERYTHING):  # none is left behind, whoever is in the subtree by now
+        async with engine.begin() as connection:
+            await stored.record(connection, [], f"connector {name} removed", client)
+            kept = await _find(connection, name, sees)
+            await remove_connector(connection, name)
+            await cancel_open(await _driver(connection), kept.id, "the connector was removed")
 
 
 async def retry_connector(engine: AsyncEngine, name: str, sees: Sees, reason: str | None) -> int:
