@@ -92,7 +92,7 @@ async def engine(worker: Worker, emptied: Callable[[], Awaitable[None]]) -> Asyn
 
 @pytest.fixture
 async def gateway(worker: Worker, engine: AsyncEngine, settings: Settings) -> Gateway:
-    """A gateway on the empty database, with the rights of the API's role; its ``engine`` is the test's own way there."""
+    """A gateway on the empty database, with the rights of the API's role; ``engine`` is the test's own way there."""
     if worker.gateway is None:
         worker.gateway = replace(build_gateway(settings, worker.walled), engine=engine)
         worker.app = build_app(as_served(worker.gateway))

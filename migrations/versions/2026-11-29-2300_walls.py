@@ -110,7 +110,7 @@ CREATE OR REPLACE FUNCTION require_seen() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT sees_all() AND EXISTS (
         SELECT FROM added a WHERE NOT EXISTS (SELECT FROM reports r WHERE r.id = a.report_id)) THEN
-        RAISE insufficient_privilege USING MESSAGE = format('new row of %s is of a report that is not seen', TG_RELNAME);
+        RAISE insufficient_privilege USING MESSAGE = format('a row of %s is of a report not seen', TG_RELNAME);
     END IF;
     RETURN NULL;
 END $$
@@ -124,16 +124,20 @@ def upgrade() -> None:
     for role in ROLES:
         op.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
     for name, (gives, body, words) in SETTINGS.items():
-        op.execute(f"CREATE OR REPLACE FUNCTION {name} RETURNS {gives} LANGUAGE sql STABLE PARALLEL SAFE AS $$ {body} $$")
+        op.execute(
+            f"CREATE OR REPLACE FUNCTION {name} RETURNS {gives} LANGUAGE sql STABLE PARALLEL SAFE AS $$ {body} $$"
+        )
         op.execute(f"COMMENT ON FUNCTION {name} IS '{words}'")
-    path = f"SECURITY DEFINER SET search_path = pg_catalog, {schema}, pg_temp"
+    path = f"SECURITY DEFINER SET search_path = {schema}, pg_temp"
     for name, (kind, body, words) in OF_ALL.items():
         op.execute(f"CREATE OR REPLACE FUNCTION {name} {kind} {path} AS $$ {body} $$")
         op.execute(f"COMMENT ON FUNCTION {name} IS '{words}'")
     for name in ("make_attempt_parts(integer)", "drop_attempt_part(integer)"):
         op.execute(f"ALTER FUNCTION {name} {path}")
     op.execute(REQUIRE_SEEN)
-    op.execute("COMMENT ON FUNCTION require_seen IS 'Refuses rows that hang on reports which the connection does not see'")
+    op.execute(
+        "COMMENT ON FUNCTION require_seen IS 'Refuses rows that hang on reports which the connection does not see'"
+    )
     for table in HANG_ON_REPORTS:
         commit_step()
         brief_locks()
@@ -166,9 +170,15 @@ def _make_roles() -> None:
 
 def downgrade() -> None:
     """The roles stay: other databases of the server may use them."""
-    for table in op.get_bind().scalars(
-        sa.text("SELECT relname FROM pg_class WHERE relrowsecurity AND relnamespace = current_schema()::regnamespace")
-    ).all():
+    for table in (
+        op.get_bind()
+        .scalars(
+            sa.text(
+                "SELECT relname FROM pg_class WHERE relrowsecurity AND relnamespace = current_schema()::regnamespace"
+            )
+        )
+        .all()
+    ):
         for policy in ("subtree", "owner"):
             op.execute(f"DROP POLICY IF EXISTS {policy} ON {table}")
         op.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY")

@@ -3,19 +3,19 @@
 import asyncio
 import gc
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 import uvicorn
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.api.deps import Gateway
 from gateway.app import build_app, build_gateway
 from gateway.catalog import bundled_documents
 from gateway.db.engine import Way, ways
 from gateway.db.migrate import upgrade
-from gateway.db.roles import Role, require_role
+from gateway.db.roles import Role, require_role, taking
 from gateway.db.schema import require_fit
 from gateway.flow.amend import Document, fill
 from gateway.flow.load import Catalogues
@@ -60,10 +60,8 @@ async def load_bundled(engine: AsyncEngine) -> int:
 async def serve(settings: Settings, with_worker: bool) -> None:
     """Serve until SIGTERM or SIGINT: then finish what is in flight and end."""
     with ways(settings) as way:
-        await _prepare(way, settings)
+        await _prepare(way, settings, [Role.api, Role.worker] if with_worker else [Role.api])
         engine = way(Role.api)
-        if settings.mode == "production":
-            await require_role(engine, Role.api)
         gateway = build_gateway(settings, engine)
         server = Server(
             uvicorn.Config(
@@ -83,7 +81,7 @@ async def serve(settings: Settings, with_worker: bool) -> None:
         notifier = Notifier(engine)
         gateway.intake.forward = notifier.wake
         notifying = asyncio.create_task(notifier.run())
-        worker = await _worker(way, settings, gateway) if with_worker else None
+        worker = Worker(settings, way(Role.worker), gateway.catalogues, gateway.keys) if with_worker else None
         if worker is not None:
             gateway.intake.forward = _both(worker.wake, notifier.wake)
         sending = asyncio.create_task(worker.run()) if worker else None
@@ -108,21 +106,28 @@ async def serve(settings: Settings, with_worker: bool) -> None:
             log.info("stopped")
 
 
-async def _prepare(way: Way, settings: Settings) -> None:
-    """Make the database ready: as its owner where it is ours, else by a look at it alone."""
-    engine = way(Role.owner if settings.database_url is None else Role.api)
+async def _prepare(way: Way, settings: Settings, roles: Sequence[Role]) -> None:
+    """Make the database ready: as its owner where it is ours, else by a look at it alone.
+
+    Raises ``UnfitSchema``, and ``UnfitRole`` where a role that is needed cannot be taken, or in production where the
+    login that takes it may do more.
+    """
+    if settings.database_url is None:
+        await _by(way(Role.owner), lambda engine: prepare(engine, settings))
+    for role in roles:
+        with taking(role):
+            if settings.database_url is not None:
+                await _by(way(role), require_fit)
+            if settings.mode == "production":
+                await _by(way(role), partial(require_role, role=role))
+
+
+async def _by(engine: AsyncEngine, work: Callable[[AsyncEngine], Awaitable[None]]) -> None:
+    """Do something by an engine that is of no use after that."""
     try:
-        await prepare(engine, settings)
+        await work(engine)
     finally:
         await engine.dispose()
-
-
-async def _worker(way: Way, settings: Settings, gateway: Gateway) -> Worker:
-    """A worker beside the API, with a role and connections of its own."""
-    engine = way(Role.worker)
-    if settings.mode == "production":
-        await require_role(engine, Role.worker)
-    return Worker(settings, engine, gateway.catalogues, gateway.keys)
 
 
 def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.claims import Slots, claim_due
 from gateway.db.engine import driver, is_outage, tell_failure, ways
-from gateway.db.roles import Role, require_role
+from gateway.db.roles import Role, require_role, taking
 from gateway.db.schema import require_fit
 from gateway.domain.breaker import BreakerPolicy
 from gateway.domain.delivery import DEFAULT_SCHEDULE, RetrySchedule
@@ -216,7 +216,8 @@ async def _require_fit(engine: AsyncEngine, settings: Settings) -> None:
     A database that is away is waited for by the worker itself.
     """
     try:
-        await require_fit(engine)
+        with taking(Role.worker):
+            await require_fit(engine)
         if settings.mode == "production":
             await require_role(engine, Role.worker)
     except Exception as error:
@@ -234,11 +235,11 @@ async def main(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     with ways(settings) as way:
         engine = way(Role.worker)
-        await _require_fit(engine, settings)
         worker = Worker(settings, engine, Catalogues(engine), keys)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.stop)
         try:
+            await _require_fit(engine, settings)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, worker.stop)
             await worker.run()
         finally:
             await engine.dispose()

@@ -56,8 +56,8 @@ class Changes:
     has_more: bool
 
 
-# What is looked at is bounded before it is seen whose it is, so that a reader of few among many is answered soon, with a
-# position further on.
+# How far is looked is bounded before it is seen whose events they are, so that a reader of few among many is answered
+# soon, with a position further on.
 _CHANGES = f"""
 WITH horizon AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xid),
 last AS MATERIALIZED (SELECT * FROM events_until($1::text::xid8, $2::bigint, $3)),

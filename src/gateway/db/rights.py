@@ -199,9 +199,7 @@ def _call_changes(connection: sa.Connection) -> Iterator[list[str]]:
             yield found
 
 
-def _policy_changes(
-    table: str, owner: str, is_walled: bool, made: dict[tuple[str, str], str | None]
-) -> Iterator[str]:
+def _policy_changes(table: str, owner: str, is_walled: bool, made: dict[tuple[str, str], str | None]) -> Iterator[str]:
     wanted = policies(table, owner) if table in RIGHTS else {}
     for name, body in wanted.items():
         said = sha256(body.encode()).hexdigest()[:16]

@@ -4,9 +4,13 @@ They are groups without a password, made by a migration. Whoever logs in is a me
 embedded server a process logs in as its role itself. Which rights each has is said in ``db/rights.py``.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
+import asyncpg
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.errors import Text
@@ -43,6 +47,28 @@ SELECT session_user AS login, current_user AS acts_as,
        coalesce(has_table_privilege(to_regclass('reports'), 'SELECT'), false) AS may_read
   FROM pg_roles r WHERE r.rolname IN (session_user, current_user)
 """)
+
+
+_NOT_TAKEN = {"22023", "42501"}
+"""SQLSTATE of a role that there is not, and of one that may not be taken, or may not read what it should."""
+
+
+@contextmanager
+def taking(role: Role) -> Iterator[None]:
+    """Say in a sentence why a login cannot take a role. Raises ``UnfitRole``."""
+    try:
+        yield
+    except (asyncpg.PostgresError, DBAPIError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if getattr(cause, "sqlstate", None) not in _NOT_TAKEN:
+            raise
+        raise UnfitRole(
+            Text(
+                f"Tài khoản cơ sở dữ liệu không nhận được vai trò {role}: hãy chạy 'gateway migrate', rồi "
+                f"GRANT {role} TO tài khoản đó.",
+                f"The database login cannot take role {role}: run 'gateway migrate', then GRANT {role} to the login.",
+            )
+        ) from error
 
 
 async def require_role(engine: AsyncEngine, role: Role) -> None:
