@@ -86,6 +86,7 @@ def _engine(settings: Settings, url: str, role: Role, **options: Any) -> AsyncEn
         pool_size=settings.database_pool,
         max_overflow=0,
         pool_timeout=10,
+        pool_use_lifo=role is Role.api,  # a request mostly gets back the connection that sees the same already
         json_serializer=lambda value: encode(value).decode(),
         json_deserializer=lambda text: decode(text.encode()),
         **options,

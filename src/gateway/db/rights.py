@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from gateway.db.roles import TAKEN, Role
 
-_BY_AGENCY = "(SELECT sees_all()) OR agency_id = ANY ((SELECT seen_agencies())::int[])"
+_BY_AGENCY = "(SELECT sees_all()) OR agency_id IN (SELECT unnest(seen_agencies()))"  # looked up in a hash
 # A scalar subquery and not EXISTS, which could be answered by reading all reports into a hash.
 _BY_REPORT = "(SELECT sees_all()) OR (SELECT true FROM reports r WHERE r.id = report_id)"
 _BY_DELIVERY = "(SELECT sees_all()) OR (SELECT true FROM deliveries d WHERE d.id = delivery_id)"
