@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import httpx
 import hypothesis
@@ -13,9 +14,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.api.deps import Gateway
 from gateway.app import build_app, build_gateway
 from gateway.db.engine import open_engine
+from gateway.db.roles import Role
 from gateway.logs import configure_logs
 from gateway.settings import Settings
-from gateway_under_test import Held, NewClient, RunningServer, Worker, add_account, bearer, clean, databases
+from gateway_under_test import (
+    Held,
+    NewClient,
+    RunningServer,
+    Worker,
+    add_account,
+    as_served,
+    bearer,
+    clean,
+    databases,
+)
 
 # How long an example takes is the machine's business.
 hypothesis.settings.register_profile("gateway", deadline=None)
@@ -54,8 +66,9 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 async def worker(settings: Settings, database_url: str) -> AsyncIterator[Worker]:
-    engine = open_engine(settings, database_url)
-    yield Worker(engine)
+    engine, walled = open_engine(settings, database_url), open_engine(settings, database_url, Role.api)
+    yield Worker(engine, walled)
+    await walled.dispose()
     await engine.dispose()
 
 
@@ -79,10 +92,10 @@ async def engine(worker: Worker, emptied: Callable[[], Awaitable[None]]) -> Asyn
 
 @pytest.fixture
 async def gateway(worker: Worker, engine: AsyncEngine, settings: Settings) -> Gateway:
-    """A gateway on the empty database."""
+    """A gateway on the empty database, with the rights of the API's role; ``engine`` is the test's own way there."""
     if worker.gateway is None:
-        worker.gateway = build_gateway(settings, engine)
-        worker.app = build_app(worker.gateway)
+        worker.gateway = replace(build_gateway(settings, worker.walled), engine=engine)
+        worker.app = build_app(as_served(worker.gateway))
         await worker.gateway.catalogues.newest()
         worker.bundled = Held.of(worker.gateway.catalogues)
     return worker.gateway

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from gateway.access.accounts import trust
 from gateway.api.deps import Gateway
 from gateway.app import build_app, build_gateway
 from gateway.db.engine import open_engine
+from gateway.db.roles import Role
 from gateway.evidence.public import public_keys
 from gateway.settings import Settings
-from gateway_under_test import Account, add_account, bearer, clean
+from gateway_under_test import Account, add_account, as_served, bearer, clean
 
 RELAY = ("reports:relay",)
 
@@ -27,7 +28,7 @@ class Door:
     """A server that can be shut and opened again at the same address, with the gateway behind it going on."""
 
     def __init__(self, gateway: Gateway, port: int) -> None:
-        self._app, self._port = build_app(gateway), port
+        self._app, self._port = build_app(as_served(gateway)), port
         self._app.router.lifespan_context = _nothing
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -87,13 +88,14 @@ async def _level(database: str, directory: Path) -> AsyncIterator[Level]:
     settings = Settings(data_dir=directory, issuer=address)
     engine = open_engine(settings, database)
     await clean(engine)
-    gateway = build_gateway(settings, engine)
+    gateway = replace(build_gateway(settings, open_engine(settings, database, Role.api)), engine=engine)
     door = Door(gateway, port)
     await door.open()
     try:
         yield Level(address, gateway, door)
     finally:
         await door.shut()
+        await gateway.intake.engine.dispose()
         await engine.dispose()
 
 

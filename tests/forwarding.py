@@ -17,8 +17,9 @@ from uuid_utils.compat import uuid7
 from factories import a_report, a_row, body
 from gateway.api.deps import Gateway
 from gateway.db.claims import Claimed, Slots, Target, claim_due
-from gateway.db.engine import driver
+from gateway.db.engine import driver, open_engine
 from gateway.db.recording import record_attempts
+from gateway.db.roles import Role
 from gateway.domain.breaker import BreakerPolicy
 from gateway.domain.calendar import civil_date
 from gateway.domain.delivery import Outcome, OutcomeClass, RetrySchedule
@@ -94,9 +95,9 @@ async def working(
 ) -> AsyncIterator[list[Worker]]:
     """Workers at work in this process; stopped, and their last attempts recorded, at the end."""
     settings = hasty(gateway.settings, **changes)
-    workers = [
-        Worker(settings, gateway.engine, gateway.catalogues, gateway.keys, schedule, breaker) for _ in range(count)
-    ]
+    url = gateway.engine.url.render_as_string(hide_password=False)
+    engine = open_engine(settings, url, Role.worker)
+    workers = [Worker(settings, engine, gateway.catalogues, gateway.keys, schedule, breaker) for _ in range(count)]
     running = [asyncio.create_task(worker.run()) for worker in workers]
     try:
         yield workers
@@ -105,6 +106,7 @@ async def working(
             if not worker.is_stopping:
                 worker.stop()
         await asyncio.gather(*running)
+        await engine.dispose()
 
 
 async def connect_upstream(gateway: Gateway, url: str, name: str = "national", **changes: object) -> int:

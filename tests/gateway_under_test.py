@@ -35,6 +35,7 @@ from gateway.db.clients import add_client, add_credential
 from gateway.db.embedded import EmbeddedServer
 from gateway.db.engine import driver, open_engine
 from gateway.db.migrate import upgrade
+from gateway.db.roles import Role
 from gateway.domain.catalogue import Catalogue
 from gateway.flow.amend import amend
 from gateway.flow.load import Catalogues, Contents
@@ -342,9 +343,14 @@ def bearer(tokens: Tokens, client: UUID, scopes: Iterable[str], agency: str | No
     return {"Authorization": f"Bearer {token}"}
 
 
+def as_served(gateway: Gateway) -> Gateway:
+    """A gateway as it serves: with the rights of the API's role alone, and none of the test's."""
+    return replace(gateway, engine=gateway.intake.engine)
+
+
 def in_process(gateway: Gateway, **options: Any) -> httpx.AsyncClient:
     """A client of the gateway's API in this process, without a token."""
-    transport = httpx.ASGITransport(build_app(gateway))
+    transport = httpx.ASGITransport(build_app(as_served(gateway)))
     return httpx.AsyncClient(transport=transport, base_url="http://gateway.test", **options)
 
 
@@ -429,9 +435,11 @@ def rules(found: Iterable[dict[str, Any]], severity: str = "error") -> list[str]
 
 @dataclass(slots=True)
 class Worker:
-    """What outlives a test: the pool of connections, a gateway, and what it held of the bundled catalogue."""
+    """What outlives a test: the pools of connections (the test's, which no wall keeps from anything, and the gateway's
+    own), a gateway, and what it held of the bundled catalogue."""
 
     engine: AsyncEngine
+    walled: AsyncEngine
     gateway: Gateway | None = None
     app: FastAPI | None = None
     bundled: Held | None = None
@@ -471,7 +479,7 @@ def serve() -> None:
     settings = Settings()
     configure_logs("error")
     assert settings.sqlalchemy_url
-    app = build_app(build_gateway(settings, open_engine(settings, settings.sqlalchemy_url)))
+    app = build_app(build_gateway(settings, open_engine(settings, settings.sqlalchemy_url, Role.api)))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         sys.stdout.write(f"{listening.getsockname()[1]}\n")
         sys.stdout.flush()

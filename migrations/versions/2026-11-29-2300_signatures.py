@@ -1,7 +1,7 @@
 """Signatures: the detached JWS that came with a report, and who may sign for which agency.
 
 Revision ID: 0012
-Revises: 0010
+Revises: 0011
 """
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from gateway.db.online import brief_locks
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 floor = "0004"
 branch_labels = None
 depends_on = None

@@ -11,6 +11,7 @@ from rich.markup import escape
 from uvicorn.loops.auto import auto_loop_factory
 
 from gateway.db.programs import EmbeddedServerError
+from gateway.db.roles import UnfitRole
 from gateway.db.schema import UnfitSchema
 from gateway.errors import GatewayError
 from gateway.evidence.anchors import UnreadableAnchors
@@ -56,7 +57,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     try:
         with asyncio.Runner(loop_factory=auto_loop_factory(use_subprocess=False)) as runner:
             return runner.run(work)
-    except (EmbeddedServerError, MissingKeys, SubmitError, UnfitSchema, UnreadableAnchors) as error:
+    except (EmbeddedServerError, MissingKeys, SubmitError, UnfitRole, UnfitSchema, UnreadableAnchors) as error:
         raise fail(str(error)) from None
     except GatewayError as error:
         for place in error.errors:

@@ -3,8 +3,9 @@
 import asyncio
 import gc
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 import uvicorn
@@ -12,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.app import build_app, build_gateway
 from gateway.catalog import bundled_documents
-from gateway.db.engine import database
+from gateway.db.engine import Way, ways
 from gateway.db.migrate import upgrade
+from gateway.db.roles import Role, require_role, taking
 from gateway.db.schema import require_fit
 from gateway.evidence.note import LogSigner
 from gateway.evidence.sealer import Sealer
@@ -59,8 +61,9 @@ async def load_bundled(engine: AsyncEngine) -> int:
 
 async def serve(settings: Settings, with_worker: bool) -> None:
     """Serve until SIGTERM or SIGINT: then finish what is in flight and end."""
-    with database(settings) as engine:
-        await prepare(engine, settings)
+    with ways(settings) as way:
+        await _prepare(way, settings, [Role.api, Role.sealer, *([Role.worker] if with_worker else [])])
+        engine = way(Role.api)
         gateway = build_gateway(settings, engine)
         server = Server(
             uvicorn.Config(
@@ -80,8 +83,9 @@ async def serve(settings: Settings, with_worker: bool) -> None:
         notifier = Notifier(engine)
         gateway.intake.forward = notifier.wake
         notifying = asyncio.create_task(notifier.run())
-        sealing = asyncio.create_task(Sealer(engine, LogSigner(gateway.keys.log, settings.issuer)).run())
-        worker = Worker(settings, engine, gateway.catalogues, gateway.keys) if with_worker else None
+        sealer = way(Role.sealer)
+        sealing = asyncio.create_task(Sealer(sealer, LogSigner(gateway.keys.log, settings.issuer)).run())
+        worker = Worker(settings, way(Role.worker), gateway.catalogues, gateway.keys) if with_worker else None
         if worker is not None:
             gateway.intake.forward = _both(worker.wake, notifier.wake)
         sending = asyncio.create_task(worker.run()) if worker else None
@@ -99,11 +103,37 @@ async def serve(settings: Settings, with_worker: bool) -> None:
                 for number in (signal.SIGTERM, signal.SIGINT):  # a second one ends it at once
                     asyncio.get_running_loop().add_signal_handler(number, worker.stop)
                 await sending
+                await worker.engine.dispose()
             for task in (notifying, sealing):
                 task.cancel()
             await asyncio.wait([notifying, sealing])
+            await sealer.dispose()
             await engine.dispose()
             log.info("stopped")
+
+
+async def _prepare(way: Way, settings: Settings, roles: Sequence[Role]) -> None:
+    """Make the database ready: as its owner where it is ours, else by a look at it alone.
+
+    Raises ``UnfitSchema``, and ``UnfitRole`` where a role that is needed cannot be taken, or in production where the
+    login that takes it may do more.
+    """
+    if settings.database_url is None:
+        await _by(way(Role.owner), lambda engine: prepare(engine, settings))
+    for role in roles:
+        with taking(role):
+            if settings.database_url is not None:
+                await _by(way(role), require_fit)
+            if settings.mode == "production":
+                await _by(way(role), partial(require_role, role=role))
+
+
+async def _by(engine: AsyncEngine, work: Callable[[AsyncEngine], Awaitable[None]]) -> None:
+    """Do something by an engine that is of no use after that."""
+    try:
+        await work(engine)
+    finally:
+        await engine.dispose()
 
 
 def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:

@@ -18,7 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.claims import Slots, claim_due
 from gateway.db.deadline import BRIEF_SECONDS
-from gateway.db.engine import database, driver, is_outage, tell_failure
+from gateway.db.engine import driver, is_outage, tell_failure, ways
+from gateway.db.roles import Role, require_role, taking
 from gateway.db.schema import require_fit
 from gateway.domain.breaker import BreakerPolicy
 from gateway.domain.delivery import DEFAULT_SCHEDULE, RetrySchedule
@@ -87,6 +88,11 @@ class Worker:
     def wake(self) -> None:
         """Look for due deliveries now rather than at the next poll."""
         self._woken.set()
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The way to the database, by which it takes its role."""
+        return self._engine
 
     @property
     def is_stopping(self) -> bool:
@@ -210,10 +216,16 @@ class Worker:
         await self._recorder.record(lease, attempted)
 
 
-async def _require_fit(engine: AsyncEngine) -> None:
-    """Refuse a schema this version does not run on; a database that is away is waited for by the worker itself."""
+async def _require_fit(engine: AsyncEngine, settings: Settings, role: Role) -> None:
+    """Refuse a schema this version does not run on, and in production rights that a role must not have.
+
+    A database that is away is waited for by the worker itself.
+    """
     try:
-        await require_fit(engine)
+        with taking(role):
+            await require_fit(engine)
+        if settings.mode == "production":
+            await require_role(engine, role)
     except Exception as error:
         if not is_outage(error):
             raise
@@ -223,21 +235,26 @@ async def _require_fit(engine: AsyncEngine) -> None:
 async def main(settings: Settings) -> None:
     """Forward until SIGTERM or SIGINT, then finish what is being sent; a second signal ends it at once.
 
-    Raises ``UnfitSchema``.
+    Raises ``UnfitSchema`` and ``UnfitRole``.
     """
     keys = load_keys(settings)
     loop = asyncio.get_running_loop()
-    with database(settings) as engine:
-        await _require_fit(engine)
+    with ways(settings) as way:
+        engine = way(Role.worker)
         worker = Worker(settings, engine, Catalogues(engine), keys)
-        sealing = asyncio.create_task(Sealer(engine, LogSigner(keys.log, settings.issuer)).run())
-        following = asyncio.create_task(keys.follow())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.stop)
+        sealer = way(Role.sealer)
+        beside: list[asyncio.Task[None]] = []
         try:
+            await _require_fit(engine, settings, Role.worker)
+            await _require_fit(sealer, settings, Role.sealer)
+            beside.append(asyncio.create_task(Sealer(sealer, LogSigner(keys.log, settings.issuer)).run()))
+            beside.append(asyncio.create_task(keys.follow()))
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, worker.stop)
             await worker.run()
         finally:
-            for task in (sealing, following):
+            for task in beside:
                 task.cancel()
-            await asyncio.wait([sealing, following])
+            await asyncio.gather(*beside, return_exceptions=True)
+            await sealer.dispose()
             await engine.dispose()

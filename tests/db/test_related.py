@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from gateway.db.related import found_reports
+from gateway.db.roles import Role
 from gateway_under_test import databases, run
 
 OWN = {"uq_reports_current", "uq_reports_agency_id_form_id_kind_period_revision"}
@@ -19,12 +20,13 @@ SELECT gen_random_uuid(), agency, 1, 1, '2098-Q3', '2098-06-15', '2098-09-14', '
 
 
 async def _walks(url: str, reports: int, is_analysed: bool) -> set[str]:
-    """The indexes by which PostgreSQL would look reports up for anybody, whatever is asked for."""
+    """The indexes by which PostgreSQL would look reports up for a request of one agency, whatever is asked for."""
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     try:
         await connection.execute(_FILL, reports)
         if is_analysed:
             await connection.execute("ANALYZE reports")
+        await connection.execute(f"SET ROLE {Role.api}; SET gateway.subtree = '{{1}}'")
         await connection.execute("SET plan_cache_mode = force_generic_plan")
         await connection.execute("PREPARE look(int[], int[], text[], text[], date[]) AS SELECT" + found_reports(1))
         lines = await connection.fetch("EXPLAIN EXECUTE look('{1}', '{1}', '{own}', '{2026-Q1}', '{2026-03-14}')")

@@ -320,6 +320,33 @@ def test_whatever_is_merged_everyone_counts_once_and_in_one_place(
         }
 
 
+@given(documents=MERGED_AT_ANY_TIME, day=st.sampled_from([date(2025, 6, 30), date(2025, 7, 1), date(2026, 1, 1)]))
+def test_an_agency_reaches_whoever_may_be_counted_under_it(documents: tuple[dict[str, object], ...], day: date) -> None:
+    known = agencies(*(an_agency(**{"valid_from": None, **each}) for each in documents))
+    for root in CODES:
+        reached = {known.codes[number] for number in known.reach(root)}
+        assert reached.issuperset(known.placed(day).subtree(root))
+        for organisation in (known.reorganised(day), known.as_reported(day)):
+            assert reached.issuperset(known.branches(organisation, root) if root in organisation.tree.parents else ())
+
+
+def test_a_province_reaches_what_was_ever_below_it_and_nothing_of_a_neighbour() -> None:
+    known = agencies(
+        open_("H26"),
+        open_("H29"),
+        open_("H26.18", "H26", valid_to="2025-06-30"),
+        an_agency(code="H26.18", parent="H29", valid_from="2025-07-01"),
+        open_("H26.19", "H26"),
+        open_("H29.19", "H29"),
+    )
+    reached = {root: {known.codes[number] for number in known.reach(root)} for root in ("H26", "H29", "H26.19")}
+    assert reached == {
+        "H26": {"H26", "H26.18", "H26.19"},
+        "H29": {"H29", "H26.18", "H29.19"},
+        "H26.19": {"H26.19"},
+    }
+
+
 def faults(*documents: dict[str, object]) -> list[str]:
     """The codes of agencies that are faulty when taken together."""
     return [code for code, _ in agency_faults(agencies(*documents).versions)]

@@ -19,11 +19,13 @@ from gateway.api.address import address_of
 from gateway.api.certificate import thumbprint_of
 from gateway.api.metrics import Metrics
 from gateway.api.problems import language_of
+from gateway.db.subtree import see
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.errors import Forbidden, Language, Text, Unauthenticated
 from gateway.evidence.anchors import Anchors
 from gateway.flow.load import Catalogues
+from gateway.flow.reach import Reach
 from gateway.flow.receive import Intake
 from gateway.keys import Keys
 from gateway.settings import Settings
@@ -118,7 +120,10 @@ async def caller_of(request: Request, gateway: Gateway, token: str) -> Caller:
 
 
 async def admit(request: Request, gateway: Gateway, caller: Caller) -> None:
-    """Count a request of a caller that is known. Raises ``TooManyRequests``."""
+    """Count a request of a caller that is known, and let it see its subtree. Raises ``TooManyRequests``."""
+    if gateway.catalogues.held is None:
+        await gateway.catalogues.newest()
+    see(Reach(gateway.catalogues, caller.agency))
     gateway.uses.note(caller.credential, address_of(request, gateway.settings.trusted_proxies))
     await gateway.allowance.take_request(caller.client, gateway.standing.limits(caller))
 

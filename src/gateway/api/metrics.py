@@ -13,6 +13,7 @@ from gateway.api.gauges import Stored
 from gateway.api.traffic import Traffic
 from gateway.db.engine import driver, tell_failure
 from gateway.db.queues import find_queues
+from gateway.db.subtree import EVERYTHING, seeing
 from gateway.db.tallies import find_tallies
 
 _PATIENCE = 5.0
@@ -59,8 +60,9 @@ class Metrics(Collector):
     async def _read(self) -> Stored | None:
         """What is stored; None, and no error, when it cannot be read: the other metrics are wanted then most."""
         try:
-            async with asyncio.timeout(_PATIENCE + 1), driver(self._engine, _PATIENCE) as connection:
-                return Stored.of(await find_queues(connection), await find_tallies(connection))
+            with seeing(EVERYTHING):  # sums of all, whoever asks
+                async with asyncio.timeout(_PATIENCE + 1), driver(self._engine, _PATIENCE) as connection:
+                    return Stored.of(await find_queues(connection), await find_tallies(connection))
         except Exception as error:
             tell_failure(error, "metrics could not be read")
             return None

@@ -95,7 +95,7 @@ async def hold_still(connection: AsyncConnection) -> None:
     A report is stored only if the newest catalogue revision is the one it was judged by; this lock
     makes that check exact for changes that commit while a report is on its way.
     """
-    await connection.execute(sa.text("LOCK TABLE reports IN SHARE ROW EXCLUSIVE MODE"))
+    await connection.execute(sa.text("SELECT hold_reports()"))
 
 
 async def record(connection: AsyncConnection, new: Iterable[Entry], note: str, client: UUID | None) -> int:

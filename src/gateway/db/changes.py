@@ -56,13 +56,15 @@ class Changes:
     has_more: bool
 
 
-# `seen` is bounded, so that a reader of few among many is answered soon, with a position further on.
+# How far is looked is bounded before it is seen whose events they are, so that a reader of few among many is answered
+# soon, with a position further on.
 _CHANGES = f"""
 WITH horizon AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xid),
+last AS MATERIALIZED (SELECT * FROM events_until($1::text::xid8, $2::bigint, $3)),
 seen AS MATERIALIZED (
-    SELECT e.* FROM report_events e, horizon
-     WHERE (e.recorded_xid, e.seq) > ($1::text::xid8, $2::bigint) AND e.recorded_xid < horizon.xid
-     ORDER BY e.recorded_xid, e.seq LIMIT $3
+    SELECT e.* FROM report_events e
+     WHERE (e.recorded_xid, e.seq) > ($1::text::xid8, $2::bigint)
+       AND (e.recorded_xid, e.seq) <= ((SELECT recorded_xid FROM last), (SELECT seq FROM last))
 ), found AS (
     SELECT recorded_xid::text AS transaction, seq, event, at, s.reason AS why, replaces, r.*
       FROM seen s CROSS JOIN LATERAL (SELECT {HEAD_COLUMNS} FROM reports h WHERE h.id = s.report_id OFFSET 0) AS r
@@ -70,11 +72,9 @@ seen AS MATERIALIZED (
        AND ($6::text[] IS NULL OR event = ANY ($6))
      ORDER BY s.recorded_xid, s.seq LIMIT $7
 )
-SELECT horizon.xid::text AS horizon, (SELECT count(*) FROM seen) AS looked_at, last.*, found.*
-  FROM horizon
-  LEFT JOIN (SELECT recorded_xid::text AS last_transaction, seq AS last_event FROM seen
-              ORDER BY recorded_xid DESC, seq DESC LIMIT 1) AS last ON true
-  LEFT JOIN found ON true ORDER BY found.transaction::xid8, found.seq
+SELECT horizon.xid::text AS horizon, coalesce(last.number, 0) AS looked_at,
+       last.recorded_xid::text AS last_transaction, last.seq AS last_event, found.*
+  FROM horizon LEFT JOIN last ON true LEFT JOIN found ON true ORDER BY found.transaction::xid8, found.seq
 """  # noqa: S608 - fixed words
 
 

@@ -16,7 +16,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -36,6 +36,7 @@ from gateway.db.programs import (
     run_program,
     server_account,
 )
+from gateway.db.roles import TAKEN
 
 log = structlog.get_logger()
 
@@ -71,6 +72,11 @@ _SETTINGS = {
 _CREATE_DATABASE = r"""
 select 'create database gateway' where not exists (select from pg_database where datname = 'gateway') \gexec
 """
+_CREATE_ROLE = r"""
+select 'create role {0} login' where not exists (select from pg_roles where rolname = '{0}') \gexec
+select 'alter role {0} login' from pg_roles where rolname = '{0}' and not rolcanlogin \gexec
+"""
+"""Processes log in as their roles, so that none can go back to being the superuser."""
 _REFUSALS = (
     ConnectionError,
     FileNotFoundError,
@@ -157,13 +163,18 @@ class EmbeddedServer:
             finally:
                 self._leave()
 
-    async def connect(self) -> asyncpg.Connection:
-        """Open a connection, bringing the server back if it is gone; fits SQLAlchemy's ``async_creator``."""
+    async def connect(self, login: str = "gateway", session: Mapping[str, str] | None = None) -> asyncpg.Connection:
+        """Open a connection, bringing the server back if it is gone; fits SQLAlchemy's ``async_creator``.
+
+        By default it is the superuser's. ``session`` are settings of PostgreSQL's.
+        """
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 host = str(self._socket_directory())
-                return await asyncpg.connect(host=host, port=5432, user="gateway", database="gateway")
+                return await asyncpg.connect(
+                    host=host, port=5432, user=login, database="gateway", server_settings=session
+                )
             except _REFUSALS:
                 if time.monotonic() > deadline:
                     raise
@@ -313,13 +324,14 @@ class EmbeddedServer:
         _flush(self.directory)
 
     def _create_database(self) -> None:
-        """Create the database unless it exists, on a server that somebody may kill at any moment."""
+        """Create the database and the roles unless they exist, on a server that somebody may kill at any moment."""
         host = str(self._socket_directory())
         options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1")
         arguments = (*options, "-h", host, "-p", "5432", "-U", "gateway", "-d", "postgres")
+        text = _CREATE_DATABASE + "".join(_CREATE_ROLE.format(role) for role in TAKEN)
         for _ in range(_ATTEMPTS):
             self._bring_up()
-            result = run_program(self._programs / "psql", *arguments, text=_CREATE_DATABASE)
+            result = run_program(self._programs / "psql", *arguments, text=text)
             if result.returncode == 0:
                 return
         raise self._failure(en="has no database", vi="không có cơ sở dữ liệu", reason=result.stderr)

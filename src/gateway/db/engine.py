@@ -1,19 +1,22 @@
 """The way to the database: an engine on a given address, or on the embedded server."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import asyncpg
 import sqlalchemy as sa
 import structlog
-from sqlalchemy import exc
+from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gateway.db.deadline import CONNECT_SECONDS, watch_of, watch_over
 from gateway.db.embedded import EmbeddedServer
 from gateway.db.programs import EmbeddedServerError
+from gateway.db.roles import Role
+from gateway.db.subtree import EVERYTHING, NOTHING, Seen, sight
 from gateway.domain.exact import decode, encode
 from gateway.settings import Settings
 
@@ -35,35 +38,97 @@ _SESSION = {"application_name": "gateway", "idle_in_transaction_session_timeout"
 
 @contextmanager
 def database(settings: Settings) -> Iterator[AsyncEngine]:
-    """An engine for as long as the block runs; holds the embedded server where no address is set.
+    """An engine of the owner's for as long as the block runs; holds the embedded server where no address is set.
+
+    Raises ``EmbeddedServerError`` when the embedded server cannot be had.
+    """
+    with ways(settings) as way:
+        yield way(Role.owner)
+
+
+Way = Callable[[Role], AsyncEngine]
+
+
+@contextmanager
+def ways(settings: Settings) -> Iterator[Way]:
+    """What gives an engine for each role that is asked for, for as long as the block runs.
 
     Raises ``EmbeddedServerError`` when the embedded server cannot be had.
     """
     url = settings.sqlalchemy_url
     if url is not None:
-        yield open_engine(settings, url, server_settings=_SESSION)
+        yield partial(open_engine, settings, url)
         return
     with EmbeddedServer(settings.data_dir / "postgresql") as server:
-        yield open_engine(settings, "postgresql+asyncpg://", async_creator=server.connect)
+
+        def way(role: Role) -> AsyncEngine:
+            login = "gateway" if role is Role.owner else role.value
+            connect = partial(server.connect, login, _SESSION | _sees(role))
+            return _engine(settings, "postgresql+asyncpg://", role, async_creator=connect)
+
+        yield way
 
 
-def open_engine(settings: Settings, url: str, **options: Any) -> AsyncEngine:
-    """An engine whose pool never hands out a connection that is known to be closed, nor for longer than is set.
+def open_engine(settings: Settings, url: str, role: Role = Role.owner) -> AsyncEngine:
+    """An engine on a given address, whose login takes a role at once.
 
-    ``options`` are what connecting is asked for, or ``async_creator``, which connects.
+    The API's connections see what the task sees that takes them from the pool; others see everything.
     """
-    how = options if "async_creator" in options else {"connect_args": {"timeout": CONNECT_SECONDS, **options}}
+    session = _SESSION | _sees(role)
+    if role is not Role.owner:
+        session["role"] = role.value
+    return _engine(settings, url, role, connect_args={"timeout": CONNECT_SECONDS, "server_settings": session})
+
+
+def _engine(settings: Settings, url: str, role: Role, **options: Any) -> AsyncEngine:
+    """An engine whose pool never hands out a connection that is known to be closed, nor for longer than is set."""
     engine = create_async_engine(
         url,
         pool_size=settings.database_pool,
         max_overflow=0,
         pool_timeout=10,
+        pool_use_lifo=role is Role.api,  # a request mostly gets back the connection that sees the same already
         json_serializer=lambda value: encode(value).decode(),
         json_deserializer=lambda text: decode(text.encode()),
-        **how,
+        **options,
     )
     watch_over(engine, settings.database_seconds)
+    if role is Role.api:
+        event.listen(engine.sync_engine, "checkout", _tell_what_is_seen)
     return engine
+
+
+def _sees(role: Role) -> dict[str, str]:
+    seen = NOTHING if role is Role.api else EVERYTHING
+    return {"gateway.subtree": seen.agencies, "gateway.clients": seen.clients}
+
+
+_SEE = "SELECT set_config('gateway.subtree', $1, false), set_config('gateway.clients', $2, false)"
+
+
+def _tell_what_is_seen(connection: Any, record: Any, proxy: object) -> None:
+    """Have a connection see what the task sees that takes it; nothing is asked of one that does already.
+
+    While it is being told it counts as seeing something unknown, so that an end half-way leaves nothing behind.
+    """
+    seen = sight().seen()
+    if record.info.get(_KNOWN, NOTHING) == seen:
+        return
+
+    async def tell(raw: Any) -> Seen:
+        await raw.execute(_SEE, seen.agencies, seen.clients)
+        return seen
+
+    record.info[_KNOWN] = None
+    try:
+        record.info[_KNOWN] = connection.run_async(tell)
+    except Exception as error:
+        if is_outage(error):  # it was lost since it was last used
+            raise exc.DisconnectionError from error
+        raise
+
+
+_KNOWN = "what it sees"
 
 
 @asynccontextmanager

@@ -98,8 +98,7 @@ SELECT
         SELECT json_build_object('n', a.n, 'fingerprint', encode(i.fingerprint, 'hex')) AS found
           FROM idempotency_keys i
          WHERE i.client_id = a.client_id AND i.route = a.route AND i.key = a.key OFFSET 0) k) AS keys,
-    (SELECT array_agg(r.id) FROM asked a CROSS JOIN LATERAL (
-        SELECT h.id FROM reports h WHERE h.id = a.report_id OFFSET 0) r) AS reports
+    CASE WHEN array_remove($8::uuid[], NULL) <> '{{}}' THEN known_reports($8::uuid[]) END AS reports
 """  # noqa: S608 - fixed words
 
 

@@ -280,24 +280,28 @@ async def stored_hashes(connection: Any, wanted: Iterable[tuple[int, int]]) -> d
 _LOCK = 0x474C4F47  # one sealer at a time, on any number of hosts
 
 
-async def try_lead(connection: Any) -> bool:
-    """Become the one sealer, for as long as the connection lasts."""
+_LOCK = 0x474C4F47  # one sealer at a time, on any number of hosts
+
+
+async def try_lead(connection: Any, stalled: float) -> bool:
+    """Become the one sealer, for as long as the connection lasts.
+
+    PostgreSQL itself ends the connection of one that asks nothing for so many seconds: it was stopped, or its host is
+    gone, and it would keep all others waiting.
+    """
     found: bool = await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK)
+    if found:
+        after = f"{round(stalled * 1000)}ms"
+        await connection.fetchrow(
+            "SELECT set_config('idle_session_timeout', $1, false),"
+            " set_config('idle_in_transaction_session_timeout', $1, false)",
+            after,
+        )
     return found
 
 
 async def stop_leading(connection: Any) -> None:
+    """Let another one seal."""
+    await connection.execute("RESET idle_session_timeout")
+    await connection.execute("RESET idle_in_transaction_session_timeout")
     await connection.fetchval("SELECT pg_advisory_unlock($1)", _LOCK)
-
-
-async def end_stalled_leader(connection: Any, seconds: float) -> bool:
-    """Cut off a sealer that has asked nothing for so long: it was stopped, and would keep all others waiting."""
-    found = await connection.fetch(
-        "SELECT pg_terminate_backend(a.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
-        " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 0 AND l.objid = $1::bigint::oid"
-        " AND l.objsubid = 1 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        " AND a.state <> 'active' AND a.state_change < clock_timestamp() - make_interval(secs => $2)",
-        _LOCK,
-        seconds,
-    )
-    return bool(found)

@@ -34,6 +34,7 @@ from gateway.db import (  # noqa: F401
 )
 from gateway.db.base import metadata
 from gateway.db.deadline import unhurried
+from gateway.db.rights import RIGHTS, right_changes, settle_rights
 from gateway.db.schema import MIGRATIONS, UnfitSchema, find_schema, misfit, revisions
 from gateway.errors import Text
 
@@ -68,13 +69,17 @@ def _upgrade(connection: sa.Connection, scripts: Path, revision: str, wait: str)
     connection.rollback()
     if found.revision is None or found.revision in own:
         command.upgrade(_config(connection, scripts, wait), revision)
+        connection.rollback()
+        settle_rights(connection, wait)
     elif (words := misfit(found, own)) is not None:
         raise UnfitSchema(words)
 
 
 def _differences(connection: sa.Connection) -> list[str]:
     context = MigrationContext.configure(connection, opts={"include_name": compare_name})
-    return [str(difference) for difference in compare_metadata(context, metadata)]
+    found = [str(difference) for difference in compare_metadata(context, metadata)]
+    found += [f"no right is decided on: {table}" for table in metadata.tables if table not in RIGHTS]
+    return found + [statement for statements in right_changes(connection) for statement in statements]
 
 
 @asynccontextmanager

@@ -68,9 +68,8 @@ async def _current(connection: Any) -> State:
     The name holds the newest transaction seen to have changed something, and those older that were still open.
     """
     row = await connection.fetchrow(
-        "SELECT e.xid::text AS event, c.xid::text AS catalogue, coalesce(c.revision, 0) AS revision,"
+        "SELECT newest_event()::text AS event, c.xid::text AS catalogue, coalesce(c.revision, 0) AS revision,"
         " ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot())::text) AS open FROM (SELECT) AS one"
-        " LEFT JOIN (SELECT recorded_xid AS xid FROM report_events ORDER BY recorded_xid DESC LIMIT 1) e ON true"
         " LEFT JOIN (SELECT recorded_xid AS xid, revision FROM catalog_revisions ORDER BY revision DESC LIMIT 1) c"
         " ON true"
     )
@@ -81,7 +80,7 @@ async def _current(connection: Any) -> State:
 
 async def _named(connection: Any, token: Token) -> State:
     row = await connection.fetchrow(
-        "SELECT $1::text::xid8 = '0' OR EXISTS (SELECT FROM report_events WHERE recorded_xid = $1::text::xid8)"
+        "SELECT $1::text::xid8 = '0' OR is_event($1::text::xid8)"
         "    OR EXISTS (SELECT FROM catalog_revisions WHERE recorded_xid = $1::text::xid8) AS is_known,"
         " (SELECT coalesce(max(revision), 0) FROM catalog_revisions WHERE recorded_xid <= $1::text::xid8"
         "    AND recorded_xid <> ALL ($2::text[]::xid8[])) AS revision",
@@ -96,9 +95,8 @@ async def _named(connection: Any, token: Token) -> State:
 # A transaction belongs to a time if all that it changed was stored by then.
 _AT = """
 WITH changes AS (
-    SELECT recorded_xid AS xid, at FROM report_events WHERE at BETWEEN $1::timestamptz - $2::interval AND $1 + $2
+    SELECT recorded_xid AS xid, at FROM events_about($1::timestamptz, $2::interval)
     UNION ALL SELECT recorded_xid, recorded_at FROM catalog_revisions
-    UNION ALL (SELECT recorded_xid, at FROM report_events WHERE at <= $1 ORDER BY at DESC LIMIT 1)
 ), newest AS (SELECT coalesce(max(xid), '0'::xid8) AS xid FROM changes WHERE at <= $1)
 SELECT newest.xid::text AS newest,
        ARRAY(SELECT DISTINCT changes.xid::text FROM changes WHERE at > $1 AND changes.xid <= newest.xid) AS without,

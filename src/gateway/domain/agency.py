@@ -160,6 +160,8 @@ class Agencies:
         self.reorganised = lru_cache(maxsize=256)(self._reorganised)
         self.branches = lru_cache(maxsize=256)(Organisation.branches)
         self.chains = lru_cache(maxsize=64)(Organisation.chains)
+        self.reach = lru_cache(maxsize=1024)(self._reach)
+        self.reach_shown = lru_cache(maxsize=1024)(self._reach_shown)
 
     def __contains__(self, code: str) -> bool:
         return code in self.versions
@@ -247,6 +249,34 @@ class Agencies:
             above = (who[each] for each in self._above(code, day))
             parents[code] = next((each for each in above if not tree.covers(code, each)), None)
         return Organisation(day, tree, {code: heir for code, heir in who.items() if heir != code})
+
+    def _reach(self, root: str) -> frozenset[int]:
+        """Everybody whose reports may be shown under an agency, whatever day and organisation is asked for.
+
+        It holds the subtree of every day and whoever was merged into that. Narrower trees are for those who ask.
+        """
+        found = {root}
+        waiting = [root]
+        while waiting:
+            new = self._drawn.get(waiting.pop(), frozenset()) - found
+            found |= new
+            waiting += new
+        return frozenset(self.ids[code] for code in found if code in self.ids)
+
+    def _reach_shown(self, root: str) -> str:
+        """The same, as PostgreSQL reads an array."""
+        return f"{{{','.join(map(str, sorted(self.reach(root))))}}}"
+
+    @cached_property
+    def _drawn(self) -> Mapping[str, frozenset[str]]:
+        """For each agency, those that were ever right below it or merged into it."""
+        found: dict[str, set[str]] = {}
+        for code, versions in self.versions.items():
+            for each in versions:
+                for other in (each.parent, each.successor):
+                    if other is not None:
+                        found.setdefault(other, set()).add(code)
+        return {code: frozenset(others) for code, others in found.items()}
 
     def _above(self, code: str, day: date) -> Iterator[str]:
         """The parent of an agency as placed on a day, that one's parent, and so on."""

@@ -1,7 +1,7 @@
 """The sealer: gives what was committed its place in the log, and signs a checkpoint over all of it.
 
 Every process has one and one of them at a time works: the one that holds a lock on its connection to the database. When
-it is killed the lock is free at once; when it is stopped (or its host is), another one cuts it off. A sealer that lost
+it is killed the lock is free at once; when it is stopped (or its host is), PostgreSQL cuts it off. A sealer that lost
 its lock without knowing it cannot do harm: two of them would give the same numbers, which the table takes once.
 
 It waits for nobody's transaction. What was committed is sealed, what was not is left for the next time.
@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db import log as stored
+from gateway.db.deadline import watch_of
 from gateway.db.engine import clock, driver, tell_failure
 from gateway.evidence.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from gateway.evidence.note import InvalidNote, LogSigner, open_checkpoint
@@ -60,14 +61,15 @@ class Sealer:
     async def _work(self) -> None:
         """Seal for as long as this is the one that may."""
         async with driver(self._engine) as connection:
-            if not await stored.try_lead(connection):
-                if await stored.end_stalled_leader(connection, _STALLED):
-                    log.warning("a sealer that had stopped was cut off")
+            if not await stored.try_lead(connection, _STALLED):
                 return
             self._forget()
+            watch = watch_of(connection)
             try:
                 while True:
+                    watch.go()
                     if await self.seal(connection) < _AT_ONCE:
+                        watch.rest()
                         await asyncio.sleep(self._pause)
             finally:
                 if not connection.is_closed():

@@ -12,6 +12,7 @@ from gateway.db.base import Overtaken
 from gateway.db.catalogue import Entry
 from gateway.db.engine import server_now
 from gateway.db.log import record_entries
+from gateway.db.subtree import EVERYTHING, seeing
 from gateway.domain.agency import Agencies, Agency, agency_faults
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.document import faults, pointer
@@ -35,8 +36,9 @@ async def change(
     while True:
         current = await catalogues.newest()
         try:
-            async with engine.begin() as connection:
-                return await amend(connection, current, documents, client)
+            with seeing(EVERYTHING):  # what is in use is in use, whoever uses it
+                async with engine.begin() as connection:
+                    return await amend(connection, current, documents, client)
         except Overtaken:
             continue
 

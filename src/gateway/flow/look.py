@@ -12,6 +12,7 @@ from gateway.domain.as_of import AsOf, Time
 from gateway.domain.catalogue import Catalogue
 from gateway.errors import MalformedRequest, Place, Text, Unavailable
 from gateway.flow.load import Catalogues
+from gateway.flow.reach import consider
 
 _WAIT_SECONDS = 10.0
 """How long a time is waited for, and the writes that were begun before it."""
@@ -59,6 +60,7 @@ async def look(
         # Read with no connection held: whoever holds one and waits for another can wait for ever.
         for revision in missing:
             known[revision] = await catalogues.at(revision)
+            consider(known[revision])
 
 
 async def _settle(engine: AsyncEngine, name: AsOf | None, parameter: str) -> None:

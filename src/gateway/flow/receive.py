@@ -24,6 +24,7 @@ from gateway.db.intake import (
     store,
 )
 from gateway.db.reading import find_answer, find_head
+from gateway.db.subtree import seeing
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.report import Status
@@ -44,6 +45,7 @@ from gateway.flow.judge import (
 from gateway.flow.load import Catalogues
 from gateway.flow.look_up import know, look_ups
 from gateway.flow.prepare import Prepared, Push, prepare
+from gateway.flow.reach import reach_of
 from gateway.flow.record import entry_of
 from gateway.flow.store import new_deliveries, new_keys, new_report
 from gateway.flow.validate import Verdict
@@ -134,9 +136,13 @@ class Intake:
         try:
             for _ in range(_TRIES):
                 catalogue = self.catalogues.held or await self.catalogues.newest()
+                prepared = [_prepare(push, catalogue) for push in pushes]
+                able = [each for each in prepared if isinstance(each, Prepared)]
                 try:
-                    async with driver(self.engine, self._seconds(pushes)) as connection:
-                        return await self._attempt(connection, catalogue, pushes)
+                    # Set anew: the task may be of a turn that another's push began.
+                    with seeing(reach_of(pushes, able, catalogue.agencies)):
+                        async with driver(self.engine, self._seconds(pushes)) as connection:
+                            return await self._attempt(connection, catalogue, prepared)
                 except Overtaken:
                     await self.catalogues.newest()
         except Exception as error:
@@ -157,8 +163,9 @@ class Intake:
             log.error("a report could not be stored", exc_info=error)
             return InternalError()
 
-    async def _attempt(self, connection: Any, catalogue: Catalogue, pushes: Sequence[Push]) -> list[Reply]:
-        prepared = [_prepare(push, catalogue) for push in pushes]
+    async def _attempt(
+        self, connection: Any, catalogue: Catalogue, prepared: Sequence[Prepared | GatewayError]
+    ) -> list[Reply]:
         able = [each for each in prepared if isinstance(each, Prepared)]
         revision, knowledge = await _known(connection, catalogue, able)
         if revision != catalogue.revision:

@@ -41,6 +41,7 @@ from gateway.db.deliveries import (
 from gateway.db.engine import clock, driver, server_now
 from gateway.db.interventions import NewIntervention, add_intervention
 from gateway.db.log import add_entries, record_entries
+from gateway.db.subtree import EVERYTHING, seeing
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import REMINDERS, DeliveryState, Event, schedule_of
@@ -294,12 +295,13 @@ def _backlog(connector: sa.Row[Any], catalogue: Catalogue, today: date) -> Backl
 
 async def end_connector(engine: AsyncEngine, client: UUID, name: str, sees: Sees) -> None:
     """Remove a connector and give up what it has not sent; its deliveries stay readable."""
-    async with engine.begin() as connection:
-        await stored.record(connection, [], f"connector {name} removed", client)
-        kept = await _find(connection, name, sees)
-        await remove_connector(connection, name)
-        cancelled = await cancel_open(await _driver(connection), kept.id, "the connector was removed")
-        await _record(connection, "connector-removed", client, {"connector": name, "cancelled": cancelled})
+    with seeing(EVERYTHING):  # none is left behind, whoever is in the subtree by now
+        async with engine.begin() as connection:
+            await stored.record(connection, [], f"connector {name} removed", client)
+            kept = await _find(connection, name, sees)
+            await remove_connector(connection, name)
+            cancelled = await cancel_open(await _driver(connection), kept.id, "the connector was removed")
+            await _record(connection, "connector-removed", client, {"connector": name, "cancelled": cancelled})
 
 
 async def pause_or_resume(engine: AsyncEngine, name: str, sees: Sees, cause: Cause, paused: bool) -> sa.Row[Any]:
