@@ -107,7 +107,7 @@ def unfit_keys(directory: Path, purposes: Collection[str] = tuple(PURPOSES)) -> 
     except OSError:
         yield f"GATEWAY_KEYS_DIR {directory} cannot be read or does not exist; production does not make keys by itself."
         return
-    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if may_be_written(directory, mode):
         yield f"{directory} can be written by others than its owner (chmod 700)."
     for purpose in purposes:
         found = key_files(directory, purpose)
@@ -115,6 +115,11 @@ def unfit_keys(directory: Path, purposes: Collection[str] = tuple(PURPOSES)) -> 
             yield f"{directory} holds no {purpose} key: gateway keys rotate {purpose} makes one."
         for each in found:
             yield from _unfit(each)
+
+
+def may_be_written(directory: Path, mode: int) -> bool:
+    """Whether others than its owner may put files into a directory of that mode: not where it is mounted read-only."""
+    return bool(mode & (stat.S_IWGRP | stat.S_IWOTH)) and not os.statvfs(directory).f_flag & os.ST_RDONLY
 
 
 def _unfit(file: KeyFile) -> Iterator[str]:

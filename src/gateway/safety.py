@@ -1,12 +1,11 @@
 """Whether a configuration is safe to run in production: everything that is not, each in a sentence that says why."""
 
-import stat
 from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from gateway.evidence.anchors import Anchors, UnreadableAnchors
-from gateway.key_files import unfit_keys
+from gateway.key_files import may_be_written, unfit_keys
 from gateway.settings import Settings
 
 _MOST_BODY, _SLOWEST_BODY = 256 * 1024 * 1024, 600
@@ -106,7 +105,7 @@ def _anchors(settings: Settings) -> Iterator[str]:
         return
     try:
         found = Anchors(directory).current()
-        if directory.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if may_be_written(directory, directory.stat().st_mode):
             yield f"{directory} can be written by others than its owner: they could trust whom they like (chmod 755)."
     except (UnreadableAnchors, OSError) as error:
         yield f"{error}."
