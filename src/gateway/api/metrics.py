@@ -12,6 +12,7 @@ from sqlalchemy.pool import QueuePool
 from gateway.api.gauges import Stored
 from gateway.api.traffic import Traffic
 from gateway.db.engine import driver, tell_failure
+from gateway.db.log import find_length
 from gateway.db.queues import find_queues
 from gateway.db.tallies import find_tallies
 
@@ -60,7 +61,9 @@ class Metrics(Collector):
         """What is stored; None, and no error, when it cannot be read: the other metrics are wanted then most."""
         try:
             async with asyncio.timeout(_PATIENCE), driver(self._engine) as connection:
-                return Stored.of(await find_queues(connection), await find_tallies(connection))
+                return Stored.of(
+                    await find_queues(connection), await find_tallies(connection), await find_length(connection)
+                )
         except Exception as error:
             tell_failure(error, "metrics could not be read")
             return None
