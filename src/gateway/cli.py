@@ -14,6 +14,7 @@ import typer
 from gateway.app import build_app
 from gateway.client_commands import clients
 from gateway.command import err, fail, out, read_settings, run, safe_settings
+from gateway.db.deadline import watch_of
 from gateway.db.engine import database, driver
 from gateway.db.migrate import differences, upgrade
 from gateway.db.schema import require_fit
@@ -285,6 +286,7 @@ def log_export(
             try:
                 await require_fit(engine)
                 async with driver(engine) as connection:
+                    watch_of(connection).rest()  # a long log takes as long as it takes
                     async for line in export(connection, start):
                         sys.stdout.buffer.write(encode(line) + b"\n")
             finally:

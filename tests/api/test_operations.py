@@ -88,7 +88,11 @@ async def test_a_connector_is_made_read_back_changed_and_removed(operator: httpx
     connector = shown(made)
     expected = {"name": "national", "paused": False, "has_credentials": False, "made_at": connector["made_at"]}
     assert connector == DOCUMENT | expected
-    assert shown(await operator.get("/v1/connectors/national")) == connector | {"breaker": CLOSED, "returns": None}
+    assert shown(await operator.get("/v1/connectors/national")) == connector | {
+        "breaker": CLOSED,
+        "returns": None,
+        "witness": None,
+    }
     changed = await put(operator, url="https://other.example/", **{"from": "2026-01-01"})
     assert changed.status_code == 200
     assert shown(changed) == connector | {"url": "https://other.example/", "from": "2026-01-01"}
@@ -210,7 +214,11 @@ async def test_options_are_read_back_and_credentials_stay_only_where_those_lead(
     made = await put(operator, **LGSP)
     assert made.status_code == 201, made.text
     assert shown(made)["options"] == LGSP["options"]
-    assert shown(await operator.get("/v1/connectors/national")) == shown(made) | {"breaker": CLOSED, "returns": None}
+    assert shown(await operator.get("/v1/connectors/national")) == shown(made) | {
+        "breaker": CLOSED,
+        "returns": None,
+        "witness": None,
+    }
     kept = {name: value for name, value in LGSP.items() if name != "credentials"}
     assert (await put(operator, **kept | {"rate": None})).status_code == 200
     elsewhere = kept | {"options": {"token_url": "https://other.example/token"}}

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from gateway.db.log import Length
 from gateway.db.queues import Queue
 from gateway.db.tallies import Tallied
 from gateway.domain.breaker import BreakerState
@@ -16,14 +17,15 @@ from gateway.flow.tally import ATTEMPT_SECONDS, LATENCY_SECONDS, SUM, Measure
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What was read of every connector at once."""
+    """What was read of every connector, and of the log, at once."""
 
     queues: Sequence[Queue]
     sums: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    log: Length = field(default_factory=lambda: Length(0, 0))
 
     @classmethod
-    def of(cls, queues: Sequence[Queue], tallies: Sequence[Tallied]) -> "Stored":
-        return cls(queues, {(each.connector, each.measure, each.label): each.amount for each in tallies})
+    def of(cls, queues: Sequence[Queue], tallies: Sequence[Tallied], log: Length) -> "Stored":
+        return cls(queues, {(each.connector, each.measure, each.label): each.amount for each in tallies}, log)
 
     def families(self) -> Iterator[Metric]:
         """Every metric, with a value for each connector even where nothing happened yet."""
@@ -32,6 +34,8 @@ class Stored:
         yield from self._breakers()
         yield from self._leases()
         yield from self._attempts()
+        yield GaugeMetricFamily("gateway_log_entries", "Entries of the log that are sealed.", self.log.sealed)
+        yield GaugeMetricFamily("gateway_log_waiting", "Entries that wait to be sealed.", self.log.waiting)
 
     def _depths(self) -> Iterator[Metric]:
         depth = _gauge("gateway_deliveries", "Deliveries that are not over, by state.", "state")

@@ -12,6 +12,7 @@ from sqlalchemy.pool import QueuePool
 from gateway.api.gauges import Stored
 from gateway.api.traffic import Traffic
 from gateway.db.engine import driver, tell_failure
+from gateway.db.log import find_length
 from gateway.db.queues import find_queues
 from gateway.db.subtree import EVERYTHING, seeing
 from gateway.db.tallies import find_tallies
@@ -62,7 +63,9 @@ class Metrics(Collector):
         try:
             with seeing(EVERYTHING):  # sums of all, whoever asks
                 async with asyncio.timeout(_PATIENCE + 1), driver(self._engine, _PATIENCE) as connection:
-                    return Stored.of(await find_queues(connection), await find_tallies(connection))
+                    return Stored.of(
+                        await find_queues(connection), await find_tallies(connection), await find_length(connection)
+                    )
         except Exception as error:
             tell_failure(error, "metrics could not be read")
             return None

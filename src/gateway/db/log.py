@@ -168,10 +168,19 @@ async def take_pending(connection: Any, after: int, among: Sequence[int], limit:
     return sorted(Pending(*row) for row in rows)
 
 
-async def count_pending(connection: Any, most: int) -> int:
-    """How many entries wait to be sealed, if fewer than so many."""
-    found: int = await connection.fetchval("SELECT count(*) FROM (SELECT FROM log_pending LIMIT $1) AS waiting", most)
-    return found
+class Length(NamedTuple):
+    """How many entries the log has, and how many wait to be sealed (100,000 at most are counted)."""
+
+    sealed: int
+    waiting: int
+
+
+async def find_length(connection: Any) -> Length:
+    row = await connection.fetchrow(
+        "SELECT (SELECT coalesce(max(size), 0) FROM log_checkpoints),"
+        " (SELECT count(*) FROM (SELECT FROM log_pending LIMIT 100000) AS waiting)"
+    )
+    return Length(*row)
 
 
 _SEAL = """
@@ -275,9 +284,6 @@ async def stored_hashes(connection: Any, wanted: Iterable[tuple[int, int]]) -> d
         [index for _, index in higher],
     )
     return {(row["level"], row["index"]): row["hash"] for row in rows}
-
-
-_LOCK = 0x474C4F47  # one sealer at a time, on any number of hosts
 
 
 _LOCK = 0x474C4F47  # one sealer at a time, on any number of hosts

@@ -22,7 +22,6 @@ _BY_CLIENT = "(SELECT sees_all_clients()) OR client_id = ANY ((SELECT seen_clien
 
 _ADD = "SELECT, INSERT"
 _KEEP = "SELECT, INSERT, UPDATE"
-_RECORD = ("INSERT", "INSERT")
 _OPEN_DELIVERY = "UPDATE (state, claim, due_at, is_behind, finished_at, outcome, receipt)"
 
 
@@ -94,11 +93,13 @@ RIGHTS = {
     "signers": Right("Of agencies, looked up for whoever signs.", "SELECT, INSERT, UPDATE (ended_at)"),
     "interventions": Right("Of connectors: no agency's.", f"{_ADD}, UPDATE (touched, passed)"),
     "intervened": Right("Of their delivery.", _ADD, rows=_BY_DELIVERY),
-    "log_pending": Right("Only added to, by whoever changes a state; taken by the sealer.", *_RECORD, "SELECT, DELETE"),
+    "log_pending": Right(
+        "Only added to, by whoever changes a state; taken by the sealer.", _ADD, "INSERT", "SELECT, DELETE"
+    ),
     "log_entries": Right("Nothing personal; proofs need the leaves of all. Never changed.", "SELECT", "SELECT", _ADD),
     "log_nodes": Right("Hashes, of all. Never changed.", "SELECT", "SELECT", _ADD),
     "log_checkpoints": Right("Signed, for everybody. Never changed.", "SELECT", "SELECT", _ADD),
-    "log_texts": Right("What entries commit to: written, and read by nobody but the owner.", *_RECORD),
+    "log_texts": Right("What entries commit to: written, and read by nobody but the owner.", "INSERT", "INSERT"),
     "log_cosignatures": Right("Signatures of witnesses, for everybody.", "SELECT", _KEEP, "SELECT"),
     "alembic_version": Right("Whether this version runs on the schema.", "SELECT", "SELECT", "SELECT"),
 }

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.db.deadline import watch_of
 from gateway.db.log import KeptCheckpoint, KeptEntry, checkpoints_between, entries_from
 from gateway.evidence.proofs import as_json
 
@@ -54,13 +53,10 @@ async def page_of(connection: Any, start: int, limit: int) -> LogPage:
 
 
 async def export(connection: Any, start: int = 0) -> AsyncIterator[dict[str, object]]:
-    """Every line from a place on, read page by page: each has the time of one piece of work on the database."""
+    """Every line from a place on, read page by page."""
     following: int | None = start
-    watch = watch_of(connection)
     while following is not None:
-        watch.go()
         page = await page_of(connection, following, _PAGE)
-        watch.rest()
         for line in page.lines():
             yield line
         following = page.next

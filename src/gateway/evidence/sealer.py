@@ -72,8 +72,7 @@ class Sealer:
                         watch.rest()
                         await asyncio.sleep(self._pause)
             finally:
-                if not connection.is_closed():
-                    await stored.stop_leading(connection)
+                await _stop_leading(connection)
 
     async def seal(self, connection: Any) -> int:
         """Seal what has been committed, as far as it is not too much at once; how many entries it was.
@@ -134,3 +133,14 @@ class Sealer:
         root = frontier.root
         note = self._signer.sign(frontier.size, root, await clock(connection))
         await stored.seal(connection, start, taken, leaves, grown, (frontier.size, root, note))
+
+
+async def _stop_leading(connection: Any) -> None:
+    """Give up the lock; a connection that cannot is ended, since it would keep it while others use it."""
+    if connection.is_closed():
+        return
+    try:
+        await stored.stop_leading(connection)
+    except BaseException:
+        connection.terminate()
+        raise
