@@ -25,10 +25,11 @@ from gateway.api.deps import (
     Writer,
 )
 from gateway.api.differences import DifferenceShape
+from gateway.api.files import check_file, receive_file, report_type_of
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
 from gateway.api.parameters import ExactAgency, OnlyForm, Under, form_key, require_period
-from gateway.api.push import answer_of, push_of
+from gateway.api.push import push_of
 from gateway.api.refusals import problems
 from gateway.api.relay import ENDED, RELAYED, ended_at, may_speak_for, relayed
 from gateway.api.shapes import (
@@ -60,7 +61,6 @@ from gateway.domain.report import ReportKind, Status
 from gateway.errors import Forbidden, Language, NotFound, Text
 from gateway.flow.compare import compare
 from gateway.flow.consolidate import asked_for, lineage, lineage_shown
-from gateway.flow.receive import check
 from gateway.flow.review import Ending, end_report
 from gateway.flow.show import decompress, ended, report_shown
 
@@ -86,14 +86,11 @@ async def submit_report(request: Request, gateway: GatewayParts, caller: Relayer
     `reports:relay`, says by `Report-*` that it took the report first: it keeps its id, and is as late as it was there.
     """
     first = await relayed(request, gateway, caller)
-    media_type = media_type_of(request, "application/json")
+    media_type = report_type_of(request)
     settings = gateway.settings
     body = await read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
     push = push_of(request, caller, language, body, media_type, "POST /v1/reports", first)
-    _, refusal = await gateway.allowance.take_reports(caller.client, gateway.standing.limits(caller), 1)
-    if refusal is not None:
-        raise refusal
-    return answer_of(await gateway.intake.receive(push))
+    return await receive_file(gateway, caller, push)
 
 
 @router.post(
@@ -104,14 +101,11 @@ async def submit_report(request: Request, gateway: GatewayParts, caller: Relayer
 )
 async def validate_report(request: Request, gateway: GatewayParts, caller: Writer, language: Spoken) -> Response:
     """Say what would be found wrong with a report; nothing is stored."""
-    media_type = media_type_of(request, "application/json")
+    media_type = report_type_of(request)
     settings = gateway.settings
     body = await read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
-    verdict = await check(
-        gateway.intake, push_of(request, caller, language, body, media_type, "POST /v1/reports/validate")
-    )
-    findings = [finding.shown(language) for finding in verdict.findings]
-    return Json({"accepted": not verdict.refused, "findings": findings})
+    push = push_of(request, caller, language, body, media_type, "POST /v1/reports/validate")
+    return Json(await check_file(gateway, push))
 
 
 @router.post(

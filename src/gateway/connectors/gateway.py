@@ -112,7 +112,8 @@ class Gateway:
         if first is None:
             raise LookupError(f"report {report} is dispatched without its first receipt")
         told = {"Report-Id": str(report), "Report-Received-At": _time(first.received_at)}
-        return f"{self._base}/v1/reports", headers | told | {"Report-Receipt": first.receipt}
+        query = f"?{dispatch.query}" if dispatch.query else ""
+        return f"{self._base}/v1/reports{query}", headers | told | {"Report-Receipt": first.receipt}
 
     def _judged(self, at: datetime) -> Callable[[Reply | NoReply, str], Outcome]:
         def judged(answer: Reply | NoReply, token: str) -> Outcome:

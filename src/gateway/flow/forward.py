@@ -36,12 +36,16 @@ RELAYS = frozenset({"gateway"})
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What an upstream is told, and when that happened. Of a report that is relayed, also where it came from."""
+    """What an upstream is told, and when that happened. Of a report that is relayed, also where it came from.
+
+    ``query`` says of bytes that are not JSON what they do not.
+    """
 
     body: bytes
     occurred_at: datetime
     media_type: str = MEDIA_TYPE
     provenance: Provenance | None = None
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,9 @@ def _original(kept: KeptReport, sources: Sources) -> Message:
     if payload is None or head.receipt is None:
         raise LookupError(f"the bytes of report {head.id} are not in storage")
     first = (head.received_at, head.receipt) if relay is None else (relay.received_at, relay.receipt)
-    return Message(decompress(payload[1]), head.received_at, payload[0], Provenance(*first))
+    part = [] if head.part is None else [f"part={head.part}"]
+    query = "&".join([*filter(None, [kept.query]), *part])
+    return Message(decompress(payload[1]), head.received_at, payload[0], Provenance(*first), query)
 
 
 def _accepted(kept: KeptReport, sources: Sources, catalogue: Catalogue) -> Message:
