@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -149,7 +150,7 @@ async def test_text_that_looks_like_a_formula_is_just_text(country: httpx.AsyncC
     ids=str,
 )
 async def test_wrong_parameters_are_named_all_at_once(
-    gateway: Gateway, province: httpx.AsyncClient, parameters: dict[str, object], names: list[str]
+    gateway: Gateway, province: httpx.AsyncClient, parameters: dict[str, Any], names: list[str]
 ) -> None:
     answer = await push_file(province, a_csv(ROWS), CSV, **envelope(**parameters))
     assert [each["pointer"] for each in refused(answer, 400, "malformed-request")["errors"]] == names

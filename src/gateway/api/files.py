@@ -22,22 +22,25 @@ from gateway.errors import (
 )
 from gateway.flow.prepare import Push
 from gateway.flow.receive import MAX_TOGETHER, Reply, check
-from gateway.flow.unpack import JSON, READERS, unpack
+from gateway.flow.unpack import CSV, JSON, READERS, SDMX_CSV, SDMX_GENERIC, SDMX_ML_3, SDMX_SPECIFIC, unpack
 
-_PARAMETERS: Mapping[str, frozenset[str]] = {
-    "charset": frozenset({"utf-8", "utf8"}),
-    "header": frozenset({"present"}),
-    "version": frozenset({"1.0.0", "2.0.0", "2.1", "3.0.0"}),
-    "labels": frozenset({"id"}),
+_CHARSETS = frozenset({"utf-8", "utf8"})
+_PARAMETERS: Mapping[str, Mapping[str, frozenset[str]]] = {
+    CSV: {"header": frozenset({"present"})},
+    SDMX_CSV: {"version": frozenset({"1.0.0", "2.0.0"}), "labels": frozenset({"id"})},
+    SDMX_GENERIC: {"version": frozenset({"2.1"})},
+    SDMX_SPECIFIC: {"version": frozenset({"2.1"})},
+    SDMX_ML_3: {"version": frozenset({"3.0.0"})},
 }
-"""What a media type may say besides, and what of it is taken (RFC 4180 section 3; SDMX-CSV 2.0, "labels")."""
+"""What a media type may say besides, and what of it is taken (RFC 4180 section 3; SDMX-CSV, section 2)."""
 
 
 def report_type_of(request: Request) -> str:
     """The media type of a report, as it is kept: with its version and nothing else. Raises ``UnsupportedMediaType``."""
     name, *parameters = [each.strip() for each in request.headers.get("content-type", "").lower().split(";")]
     given = dict(each.replace('"', "").replace(" ", "").partition("=")[::2] for each in parameters if each)
-    unknown = [key for key, value in given.items() if value not in _PARAMETERS.get(key, ())]
+    known = {"charset": _CHARSETS} | dict(_PARAMETERS.get(name, {}))
+    unknown = [key for key, value in given.items() if value not in known.get(key, ())]
     if name not in {JSON, *READERS} or unknown:
         accepted = [JSON, *READERS]
         raise UnsupportedMediaType(

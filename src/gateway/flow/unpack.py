@@ -24,12 +24,20 @@ from gateway.formats.cells import shown
 from gateway.formats.csv import read_csv
 from gateway.formats.typed_rows import typed_rows
 from gateway.formats.upload import FiledReport, require_few_rows
+from gateway.formats.xlsx import read_xlsx
 
 JSON, CSV = "application/json", "text/csv"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+ADX = "application/adx+xml"
+SDMX_CSV = "application/vnd.sdmx.data+csv"
+SDMX_GENERIC = "application/vnd.sdmx.genericdata+xml"
+SDMX_SPECIFIC = "application/vnd.sdmx.structurespecificdata+xml"
+SDMX_ML_3 = "application/vnd.sdmx.data+xml"
 Read = Callable[[bytes], Sequence[FiledReport]]
 
 READERS: Mapping[str, Read] = {
     CSV: read_csv,
+    XLSX: read_xlsx,
 }
 """The notations that a report may come in besides JSON, by media type."""
 
