@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from factories import a_report
+from gateway.formats.xml import DECLARATION, element, escaped, start
 
 CSV = "text/csv"
 
@@ -53,3 +54,31 @@ async def push_file(
         given["Idempotency-Key"] = key
     asked = {name: str(value) for name, value in parameters.items() if value is not None}
     return await client.post(f"/v1/reports{to}", content=content, headers=given, params=asked)
+
+
+ADX = "application/adx+xml"
+ADX_NAMESPACE = "urn:ihe:qrph:adx:2015"
+
+
+def a_group(
+    rows: Sequence[Mapping[str, object]],
+    breakdowns: Sequence[str] = ("sector",),
+    texts: Sequence[str] = (),
+    **said: str,
+) -> str:
+    """A group of ADX; ``said`` are its attributes."""
+    lines = [start("group", said)]
+    for row in rows:
+        codes = {name: str(row[name]) for name in breakdowns if row.get(name) is not None}
+        for name, value in row.items():
+            if name in breakdowns or value is None:
+                continue
+            given = {"dataElement": name, "value": "0" if name in texts else str(written(value))} | codes
+            note = f"<annotation>{escaped(str(value))}</annotation>" if name in texts else ""
+            lines.append(element("dataValue", given, note))
+    return "".join([*lines, "</group>"])
+
+
+def an_adx(*groups: str) -> bytes:
+    inner = "".join(groups)
+    return f'{DECLARATION}<adx xmlns="{ADX_NAMESPACE}" exported="2026-09-20T00:00:00Z">{inner}</adx>'.encode()

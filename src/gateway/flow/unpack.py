@@ -20,8 +20,11 @@ from gateway.domain.report import Submission
 from gateway.errors import Classified, ContentTooLarge, MalformedRequest, Place, Text
 from gateway.flow.prepare import Push, Unpacked
 from gateway.flow.read import MAX_PLACES
+from gateway.formats.adx import read_adx
 from gateway.formats.cells import shown
 from gateway.formats.csv import read_csv
+from gateway.formats.sdmx_csv_read import read_sdmx_csv
+from gateway.formats.sdmx_ml_read import read_generic, read_specific
 from gateway.formats.typed_rows import typed_rows
 from gateway.formats.upload import FiledReport, require_few_rows
 from gateway.formats.xlsx import read_xlsx
@@ -38,6 +41,11 @@ Read = Callable[[bytes], Sequence[FiledReport]]
 READERS: Mapping[str, Read] = {
     CSV: read_csv,
     XLSX: read_xlsx,
+    ADX: read_adx,
+    SDMX_CSV: read_sdmx_csv,
+    SDMX_GENERIC: read_generic,
+    SDMX_SPECIFIC: read_specific,
+    SDMX_ML_3: read_specific,
 }
 """The notations that a report may come in besides JSON, by media type."""
 
@@ -56,7 +64,6 @@ PARAMETERS = (
 )
 _OF_ONE = ("corrects", "nil", "explanations")
 """Parameters that are about one report alone."""
-MAX_PARTS = 200
 MAX_PARTS_BYTES = 256 * 1024 * 1024
 """Each report of a file is kept with the whole file: so many bytes at most, before they are compressed."""
 
@@ -132,7 +139,7 @@ def _require_few(push: Push, chosen: Sequence[tuple[int, FiledReport]], asked: M
         require_few_rows(report)
     if len(chosen) == 1:
         return
-    if len(chosen) > MAX_PARTS or len(chosen) * len(push.body) > MAX_PARTS_BYTES:
+    if len(chosen) * len(push.body) > MAX_PARTS_BYTES:
         raise ContentTooLarge(
             Text(
                 f"Tệp có {len(chosen)} báo cáo, quá nhiều cho một tệp; hãy chia thành nhiều tệp.",

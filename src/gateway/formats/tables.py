@@ -58,6 +58,7 @@ class Table:
                 faults.add(self._spell.cell(line, self._numbers[name]), reason)
         key = tuple(said.get(name) for name in SAID)
         if key not in self._found:
+            self._bounds.report()
             lines: list[int] = []
             at = {name: self._spell.cell(line, self._numbers[name]) for name in said}
             spots = _Spots(lines, self._numbers, self._spell)

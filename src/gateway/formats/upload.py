@@ -16,6 +16,8 @@ MAX_CELLS = 1_000_000
 """Cells with something in them that one file may hold."""
 MAX_FILE_ROWS = 100_000
 """Rows of all the reports of one file."""
+MAX_PARTS = 200
+"""Reports of one file."""
 MAX_FAULTS = 1000
 """Faults of a file that one answer names."""
 MAX_DIGITS = 100
@@ -104,8 +106,15 @@ def malformed(message: Text, spot: Text | None = None) -> MalformedRequest:
 class Bounds:
     """Counts what a file holds while it is read, and stops it in time."""
 
+    reports: int = 0
     rows: int = 0
     cells: int = 0
+
+    def report(self) -> None:
+        """Count a report. Raises ``ContentTooLarge``."""
+        self.reports += 1
+        if self.reports > MAX_PARTS:
+            _too_large(f"Tệp có quá {MAX_PARTS} báo cáo", f"The file has more than {MAX_PARTS} reports")
 
     def row(self) -> None:
         """Count a row. Raises ``ContentTooLarge``."""
