@@ -63,8 +63,9 @@ class Case:
 
 
 def the_rest(kind: str) -> dict[str, object]:
-    never = {"over_agencies": "none", "over_time": "none", "min": None}
-    return {"integer": {"min": -5}, "decimal": {"scale": 4, "min": None}}.get(kind, never)  # type: ignore[return-value]
+    never: dict[str, object] = {"over_agencies": "none", "over_time": "none", "min": None}
+    known: dict[str, dict[str, object]] = {"integer": {"min": -5}, "decimal": {"scale": 4, "min": None}}
+    return known.get(kind, never)
 
 
 @st.composite
@@ -93,9 +94,8 @@ def cases(draw: st.DrawFn) -> Case:
         ]
     )
     form = catalogue.forms["TEST_01"][0]
-    rows = [
-        draw(a_row(form, dict(zip(("sector", breakdowns[-1]["id"]), codes, strict=True)))) for codes in draw(keys())
-    ]
+    names = [each.id for each in form.breakdowns]
+    rows = [draw(a_row(form, dict(zip(names, codes, strict=False)))) for codes in draw(keys())]
     return Case(catalogue, form, draw(st.sampled_from(sorted(PERIODS))), rows)
 
 
@@ -156,7 +156,7 @@ def sheet_cell(value: object) -> str:
             return "<c/>"
         case bool():
             return f'<c t="b"><v>{int(value)}</v></c>'
-        case int() | Decimal() if len(Decimal(value).normalize().as_tuple().digits) <= 15:
+        case int() | Decimal() if len(f"{value:f}".strip("-0").replace(".", "")) <= 15:
             return f"<c><v>{value:f}</v></c>"
         case _:
             return inline(escaped(str(written(value))).replace("_x", "_x005F_x"))
@@ -178,12 +178,13 @@ def sdmx(case: Case, media_type: str, flat: bool) -> bytes:
     structure, flow = structures.structure(case.form), structures.dataflow(case.form).reference
     shown = Shown(frozenset({"OBS_STATUS", "DECIMALS"}), flat=flat)
     name, _, version = media_type.partition(";version=")
-    writer: Any = {
+    writers: dict[str, Callable[[], Any]] = {
         SDMX_CSV: lambda: CsvData(int(version[0]), flow, structure, shown),
         SDMX_GENERIC: lambda: GenericData(structure, shown),
         SDMX_SPECIFIC: lambda: SpecificData(ML_2_1, structure, shown),
         SDMX_ML_3: lambda: SpecificData(ML_3_0, structure, shown),
-    }[name]()
+    }
+    writer = writers[name]()
     said = Header("M1", "2098-01-01T00:00:00Z", "VNGOV")
     pieces = writer.pieces(series for row in case.rows for series in series_of(case, row))
     return bytes(writer.opening(said) + writer.data_set() + pieces + writer.closing(False))
