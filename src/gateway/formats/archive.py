@@ -16,7 +16,7 @@ _MOST_ENTRIES = 500
 _LARGEST_DIRECTORY = 256 * 1024
 _LARGEST_CONTENT = 64 * 1024 * 1024
 """Bytes that all entries read may come to."""
-_STEEPEST, _STEEP_FROM = 300, 4 * 1024 * 1024
+_STEEPEST, _STEEP_FROM = 100, 4 * 1024 * 1024
 """How many times its size an entry may become, once it is larger than so many bytes."""
 _PIECE = 256 * 1024
 _END, _END_SIZE = b"PK\x05\x06", 22

@@ -13,12 +13,16 @@ from gateway.errors import ContentTooLarge, Text
 from gateway.formats.upload import malformed
 
 _DEEPEST = 32
-_MOST_ELEMENTS = 2_000_000
+_MOST_ELEMENTS = 1_000_000
 _MOST_ATTRIBUTES = 600
 _LONGEST_TEXT = 100_000
 _PIECE = 256 * 1024
 _LONGEST_TOKEN = 1024 * 1024
 """Bytes of one tag, comment or the like: the parser looks again at what it has not understood at every piece."""
+
+
+_OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_NOT_UTF_8 = Text("XML phải là UTF-8.", "XML must be UTF-8.")
 
 
 class Handler(Protocol):
@@ -49,6 +53,8 @@ class Reader:
         size = 0
         try:
             for piece in pieces:
+                if not size and (b"\0" in piece[:4] or piece.startswith(_OTHER_MARKS)):
+                    raise malformed(_NOT_UTF_8)
                 self._parser.Parse(piece, False)
                 size += len(piece)
                 if size - max(self._parser.CurrentByteIndex, 0) > _LONGEST_TOKEN + len(piece):
@@ -74,7 +80,7 @@ class Reader:
 
     def _declared(self, _: str, encoding: str | None, __: int) -> None:
         if encoding is not None and encoding.lower() not in {"utf-8", "utf8"}:
-            raise malformed(Text("XML phải là UTF-8.", "XML must be UTF-8."), self.spot)
+            raise malformed(_NOT_UTF_8, self.spot)
 
     def _start(self, name: str, attributes: Mapping[str, str]) -> None:
         self._elements += 1
