@@ -152,13 +152,24 @@ def openapi(
         raise fail(f"{path.name} is out of date: run '.venv/bin/gateway openapi' and commit the change")
 
 
+_Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        help="NAME=VALUE, for files that are not JSON: what they do not say themselves (form, agency, period …).",
+    ),
+]
+
+
 @cli.command("submit")
 def submit_command(
     files: list[Path],
     url: Annotated[str, typer.Option(help="The gateway's address.")] = "http://127.0.0.1:8000",
+    param: _Parameters = None,
 ) -> None:
-    """Push report files; credentials from GATEWAY_CLIENT_ID and GATEWAY_CLIENT_SECRET."""
-    if not run(submit_files(files, url, out)):
+    """Push report files (.json, .csv, .xlsx, .xml); credentials from GATEWAY_CLIENT_ID and GATEWAY_CLIENT_SECRET."""
+    if not run(submit_files(files, url, out, param or ())):
         raise typer.Exit(1)
 
 
@@ -166,10 +177,11 @@ def submit_command(
 def validate_command(
     files: list[Path],
     form: Annotated[Path | None, typer.Option(help="A form document; the bundled forms if absent.")] = None,
+    param: _Parameters = None,
 ) -> None:
     """Check report files on this computer, without a gateway or a network."""
     try:
-        good = validate_files(files, form, out)
+        good = validate_files(files, form, out, param or ())
     except SubmitError as error:
         raise fail(str(error)) from None
     if not good:
