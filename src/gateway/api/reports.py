@@ -39,6 +39,7 @@ from gateway.api.shapes import (
     REJECTED,
     FullReport,
     History,
+    Parts,
     Reason,
     ReportAnswer,
     ReportPage,
@@ -63,6 +64,7 @@ from gateway.flow.compare import compare
 from gateway.flow.consolidate import asked_for, lineage, lineage_shown
 from gateway.flow.review import Ending, end_report
 from gateway.flow.show import decompress, ended, report_shown
+from gateway.flow.unpack import JSON, READERS
 
 router = APIRouter(prefix="/v1/reports", tags=["reports"])
 
@@ -70,10 +72,10 @@ router = APIRouter(prefix="/v1/reports", tags=["reports"])
 @router.post(
     "",
     status_code=201,
-    response_model=ReportAnswer,
+    response_model=ReportAnswer | Parts,
     openapi_extra=PUSH_BODY | {"parameters": [*PUSH_BODY["parameters"], *RELAYED]},
     responses={
-        200: {"model": ReportAnswer, "description": "These bytes were kept before: that revision."},
+        200: {"model": ReportAnswer | Parts, "description": "These bytes were kept before: that revision."},
         422: REJECTED,
         **problems(400, 401, 403, 404, 409, 413, 415, 500, 503),
     },
@@ -82,7 +84,9 @@ async def submit_report(request: Request, gateway: GatewayParts, caller: Relayer
     """Submit a report, or a new revision of one (`corrects`).
 
     The answer is given after the report is safely stored. Send an `Idempotency-Key` and repeat the request
-    as often as needed: it is stored once, and the same answer comes back byte for byte. Another gateway, with scope
+    as often as needed: it is stored once, and the same answer comes back byte for byte. What a file of another
+    notation than JSON does not say comes as parameters; of several reports in a file each is stored or refused by
+    itself, and the answer has `parts`. Another gateway, with scope
     `reports:relay`, says by `Report-*` that it took the report first: it keeps its id, and is as late as it was there.
     """
     first = await relayed(request, gateway, caller)
@@ -210,7 +214,7 @@ async def read_report(
 @router.get(
     "/{report}/payload",
     response_class=Response,
-    responses={200: {"content": {"application/json": {}}}, **problems(400, 401, 403, 404)},
+    responses={200: {"content": {each: {} for each in (JSON, *READERS)}}, **problems(400, 401, 403, 404)},
 )
 async def read_payload(
     report: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Reader, today: Today
