@@ -194,6 +194,12 @@ WORKBOOKS: dict[str, Callable[[], bytes]] = {
     "a cell far away": lambda: packed(parts(rows(line(1048576, inline("A", "XFD1048576"))))),
     "very many rows": lambda: packed(parts(rows("".join(line(n, inline("LAND")) for n in range(3, 100_100))))),
     "very many columns": lambda: packed(parts(line(1, *(inline(f"c{n}") for n in range(16_000))))),
+    "one long text in many cells": lambda: packed(
+        parts(
+            rows("".join(line(n, '<c t="s"><v>0</v></c>') for n in range(3, 2000))),
+            strings=f"<si><t>{'x' * 90_000}</t></si>",
+        )
+    ),
     "very many cells": lambda: packed(
         parts(
             line(1, *(inline(f"c{n}") for n in range(900)))

@@ -122,3 +122,23 @@ async def test_a_form_without_breakdowns_has_a_template_too(client_for: NewClien
     book.active["A5"] = 5
     taken = shown(await push_file(country, saved(book), XLSX, **envelope(a_small_report())))
     assert (await asked(country, f"/reports/{taken['id']}"))["rows"] == [{"amount": 5}]
+
+
+async def test_a_year_as_a_spreadsheet_keeps_it_is_a_period(country: httpx.AsyncClient) -> None:
+    sent = a_workbook([{"period": 2098, **a_row()}])
+    taken = shown(await push_file(country, sent, XLSX, **envelope(period=None)))
+    assert taken["period"] == "2098"
+
+
+async def test_a_sheet_that_is_hidden_is_not_read(province: httpx.AsyncClient) -> None:
+    book = openpyxl.load_workbook(io.BytesIO(a_workbook([a_row()])))
+    book.create_sheet("Hidden", 0).sheet_state = "hidden"
+    taken = shown(await push_file(province, saved(book), XLSX, **envelope()))
+    assert (await asked(province, f"/reports/{taken['id']}"))["rows"] == [a_row()]
+
+
+async def test_a_code_of_any_length_is_never_given_back_whole(province: httpx.AsyncClient) -> None:
+    answer = await push_file(province, a_workbook([a_row(sector="x" * 30_000)]), XLSX, **envelope())
+    assert "codelist" in rules(findings(answer))
+    assert len(answer.content) < 5000
+    assert len((await province.get(f"/v1/reports/{shown(answer)['report']}")).content) < 5000

@@ -1,5 +1,6 @@
 """Show a report whole: its head, its rows as they were pushed, and what happened to it."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from gateway.domain.form import Form, typed
 from gateway.domain.form_document import Type
 from gateway.domain.report import Status
 from gateway.errors import Language
-from gateway.flow.unpack import rows_sent
+from gateway.flow.unpack import JSON, rows_sent
 
 
 def cells_shown(form: Form, figures: Sequence[Any], texts: Sequence[str | None] | None) -> Iterator[tuple[str, object]]:
@@ -77,4 +78,7 @@ async def _rows(connection: Any, kept: KeptReport, catalogue: Catalogue) -> list
     if payload is None:
         return []
     form = _form_of(kept, catalogue)
-    return rows_sent(payload[0], decompress(payload[1]), kept.head.part, form, catalogue)
+    body = decompress(payload[1])
+    if payload[0] == JSON:
+        return rows_sent(JSON, body, None, form, catalogue)
+    return await asyncio.to_thread(rows_sent, payload[0], body, kept.head.part, form, catalogue)

@@ -7,6 +7,8 @@ from gateway.domain.form_document import Indicator, Type
 from gateway.errors import Text
 from gateway.formats.upload import MAX_DIGITS, Cell, Figure, Unreadable
 
+MAX_CODE = 100
+"""Characters of a code; no list has longer ones. Findings name their row by its codes."""
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
@@ -18,6 +20,8 @@ def typed(indicator: Indicator | None, cell: Cell) -> object:
         return cell
     if isinstance(cell, Figure):
         return _figure(indicator, cell)
+    if indicator is None and isinstance(cell, str) and len(cell) > MAX_CODE:
+        return Unreadable(_NO_CODE, "codelist", cell[:MAX_CODE])
     if not isinstance(cell, str) or indicator is None or indicator.type is Type.text:
         return cell
     if indicator.type is Type.boolean:
@@ -52,6 +56,7 @@ def _figure(indicator: Indicator | None, figure: Figure) -> object:
     return int(value) if value == value.to_integral_value() else value
 
 
+_NO_CODE = Text("Mã phân tổ không dài như vậy.", "No code of a breakdown is as long.")
 _NOT_TRUTH = Text("Ô này phải là true hoặc false.", "This cell must be true or false.")
 _CODE_AS_NUMBER = Text(
     "Mã phân tổ phải là chữ: hãy định dạng ô là Text rồi nhập lại mã (số làm mất các số 0 ở đầu).",

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
@@ -90,7 +91,7 @@ def csv_records(body: bytes) -> Iterator[tuple[int, list[str]]]:
     Raises ``MalformedRequest`` where it is no CSV, ``ContentTooLarge`` for too many columns.
     """
     text = _decoded(body)
-    first = text.lstrip("\r\n").partition("\n")[0]
+    first = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
     if sum(first.count(each) for each in DELIMITERS) > MAX_COLUMNS:
         raise malformed(_TOO_WIDE, SPELL.line(1))
     used = [each for each in DELIMITERS if each in first]

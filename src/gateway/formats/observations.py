@@ -57,7 +57,7 @@ class Observations:
             )
             row[indicator] = Unreadable(message, "duplicate")
         elif cell is not None:
-            self._bounds.cell()
+            self._bounds.take((cell,))
             row[indicator] = cell
         places.setdefault(indicator, path)
 
@@ -74,7 +74,7 @@ class _Growing:
         number = self._rows.get(key)
         if number is None:
             bounds.row()
-            bounds.cell(len(codes))
+            bounds.take(codes.values())
             number = self._rows[key] = len(self.report.rows)
             row: Row = {name: code for name, code in codes.items() if code}
             self.report.rows.append(row)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.errors import Text
-from gateway.formats.upload import Bounds, Cell, Faults, FiledReport, Unreadable
+from gateway.formats.upload import Bounds, Cell, Faults, Figure, FiledReport, Unreadable
 
 SAID = ("agency", "period")
 """Columns that say whose report a row is of, and for which period; no form has an indicator of these names."""
@@ -46,11 +46,13 @@ class Table:
     def add(self, line: int, cells: Mapping[int, Cell], faults: Faults) -> None:
         """Take the cells of a line that hold something, by column."""
         self._bounds.row()
-        self._bounds.cell(len(cells))
+        self._bounds.take(cells.values())
         row = {self._columns[column]: cell for column, cell in cells.items()}
         said: dict[str, str] = {}
         for name in self._said:
             cell = row.pop(name, None)
+            if name == "period" and isinstance(cell, Figure) and cell.value == cell.value.to_integral_value():
+                cell = f"{cell.value:f}"  # a year, as spreadsheets keep it
             if isinstance(cell, str):
                 said[name] = cell
             else:

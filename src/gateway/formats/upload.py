@@ -4,7 +4,7 @@ A reader of a notation makes ``FiledReport``s of bytes. It knows no form: cells 
 known (``typed``), and what cannot be read stays in its place as ``Unreadable``, to become a finding there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NoReturn, TypeAlias
@@ -16,6 +16,8 @@ MAX_CELLS = 1_000_000
 """Cells with something in them that one file may hold."""
 MAX_FILE_ROWS = 100_000
 """Rows of all the reports of one file."""
+MAX_TEXT = 16 * 1024 * 1024
+"""Characters of all cells together: a workbook may refer to one long text from any number of them."""
 MAX_PARTS = 200
 """Reports of one file."""
 MAX_FAULTS = 1000
@@ -109,6 +111,7 @@ class Bounds:
     reports: int = 0
     rows: int = 0
     cells: int = 0
+    text: int = 0
 
     def report(self) -> None:
         """Count a report. Raises ``ContentTooLarge``."""
@@ -122,9 +125,13 @@ class Bounds:
         if self.rows > MAX_FILE_ROWS:
             _too_large(f"Tệp có quá {MAX_FILE_ROWS} dòng", f"The file has more than {MAX_FILE_ROWS} rows")
 
-    def cell(self, count: int = 1) -> None:
-        """Count cells. Raises ``ContentTooLarge``."""
-        self.cells += count
+    def take(self, cells: Iterable[Cell]) -> None:
+        """Count cells and their texts. Raises ``ContentTooLarge``."""
+        for cell in cells:
+            self.cells += 1
+            self.text += len(cell) if isinstance(cell, str) else 0
+        if self.text > MAX_TEXT:
+            _too_large(f"Các ô có quá {MAX_TEXT} ký tự", f"The cells have more than {MAX_TEXT} characters")
         if self.cells > MAX_CELLS:
             _too_large(f"Tệp có quá {MAX_CELLS} ô", f"The file has more than {MAX_CELLS} cells")
 

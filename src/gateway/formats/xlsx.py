@@ -1,4 +1,4 @@
-"""XLSX (ECMA-376): the first sheet of a workbook, its figures as a person sees them and no other way.
+"""XLSX (ECMA-376): the first visible sheet of a workbook, its figures as a person sees them and no other way.
 
 A sheet is read from its text, never as binary numbers. What a formula gives, what is shown as a date, an error or a
 number with more digits than a spreadsheet keeps is not taken, and said so at its cell.
@@ -141,7 +141,7 @@ class _Sheets(_Handler):
         self.found: list[tuple[str, str]] = []
 
     def opened(self, space: str, name: str, attributes: Mapping[str, str]) -> None:
-        if name == "sheet":
+        if name == "sheet" and attributes.get("state", "visible") == "visible":
             self.found.append((attributes.get("name", "")[:50], attributes.get(":id", "")))
 
 
