@@ -57,6 +57,7 @@ RIGHTS = {
     "GET /v1/forms/{code}/schema": ANY_TOKEN,
     "GET /v1/forms/{code}/example": ANY_TOKEN,
     "GET /v1/forms/{code}/template.csv": ANY_TOKEN,
+    "GET /v1/forms/{code}/template.xlsx": ANY_TOKEN,
     "PUT /v1/forms/{code}/versions/{version}": "catalog:write",
     "POST /v1/forms/{code}/versions/{version}/backtest": "catalog:write",
     "GET /v1/codelists/{id}": ANY_TOKEN,

@@ -171,6 +171,14 @@ SigningKey = Annotated[
 SigningCertificate = Annotated[
     Path | None, typer.Option(help="Its certificate (PEM), and those above it if there are any.")
 ]
+_Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        help="NAME=VALUE, for files that are not JSON: what they do not say themselves (form, agency, period …).",
+    ),
+]
 
 
 @cli.command("submit")
@@ -179,12 +187,16 @@ def submit_command(
     url: Annotated[str, typer.Option(help="The gateway's address.")] = "http://127.0.0.1:8000",
     key: SigningKey = None,
     certificate: SigningCertificate = None,
+    param: _Parameters = None,
 ) -> None:
-    """Push report files, signed if there is a key; credentials from GATEWAY_CLIENT_ID and GATEWAY_CLIENT_SECRET."""
+    """Push report files (.json, .csv, .xlsx, .xml), signed if there is a key.
+
+    Credentials from GATEWAY_CLIENT_ID and GATEWAY_CLIENT_SECRET.
+    """
     if (key is None) != (certificate is None):
         raise fail("--key and --certificate go together")
     sign = None if key is None or certificate is None else _signing(key, certificate)
-    if not run(submit_files(files, url, out, sign)):
+    if not run(submit_files(files, url, out, sign, param or ())):
         raise typer.Exit(1)
 
 
@@ -207,10 +219,11 @@ def _signing(key: Path, certificate: Path) -> Callable[[bytes], str]:
 def validate_command(
     files: list[Path],
     form: Annotated[Path | None, typer.Option(help="A form document; the bundled forms if absent.")] = None,
+    param: _Parameters = None,
 ) -> None:
     """Check report files on this computer, without a gateway or a network."""
     try:
-        good = validate_files(files, form, out)
+        good = validate_files(files, form, out, param or ())
     except SubmitError as error:
         raise fail(str(error)) from None
     if not good:

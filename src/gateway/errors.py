@@ -160,6 +160,13 @@ class UnsupportedMediaType(GatewayError):
     title = Text("Kiểu nội dung không được hỗ trợ", "Unsupported media type")
 
 
+class PartsRefused(GatewayError):
+    """Of the reports in one file some were not taken: ``parts`` has the answer of each."""
+
+    status, slug = 422, "parts-refused"
+    title = Text("Một số báo cáo trong tệp không được nhận", "Some reports of the file were not taken")
+
+
 class IdempotencyKeyReused(GatewayError):
     """The idempotency key was used before with another body, media type or query."""
 

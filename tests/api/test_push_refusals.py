@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factories import a_monthly_report, a_report, body
 from gateway.api.deps import Gateway
+from gateway.flow.unpack import READERS
 from gateway_under_test import NOTHING, NewClient, accepted, counts, in_process, push, refused, shown
 
 
@@ -104,7 +105,7 @@ async def test_another_media_type_or_charset_is_unsupported(
 ) -> None:
     answer = await push(province, a_report(), to=route, Content_Type=media_type)
     problem = refused(answer, 415, "unsupported-media-type")
-    assert problem["accepted"] == ["application/json"]
+    assert problem["accepted"] == ["application/json", *READERS]
     assert await counts(engine) == NOTHING
 
 

@@ -166,6 +166,7 @@ PLACES: dict[str, dict[str, Entry]] = {
     "GET /v1/forms/{code}/schema": {"{code}": OPEN},
     "GET /v1/forms/{code}/example": {"{code}": OPEN},
     "GET /v1/forms/{code}/template.csv": {"{code}": OPEN},
+    "GET /v1/forms/{code}/template.xlsx": {"{code}": OPEN},
     "PUT /v1/forms/{code}/versions/{version}": {
         "{code}": "only the whole country",
         "{version}": "only the whole country",

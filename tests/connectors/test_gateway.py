@@ -31,11 +31,12 @@ TAKEN = answering("201 Created", body=acknowledged())
 
 async def test_a_report_goes_as_it_was_pushed_with_what_its_first_receipt_says() -> None:
     async with upstream(TAKEN) as system:
-        outcome = await send_to("gateway", system.url, dispatch=replace(DISPATCH, media_type="text/csv"))
+        told = replace(DISPATCH, media_type="text/csv", query="form=TTHC_06A&part=2")
+        outcome = await send_to("gateway", system.url, dispatch=told)
         [(headers, body)] = system.requests
         [(signing_in, form)] = system.sign_ins[:1]
     assert outcome.kind is OutcomeClass.delivered
-    assert system.targets == ["/reports/v1/reports"]
+    assert system.targets == ["/reports/v1/reports?form=TTHC_06A&part=2"]
     assert body == DISPATCH.body
     assert headers["content-type"] == "text/csv"
     assert headers["authorization"] == f"Bearer {TOKEN}"

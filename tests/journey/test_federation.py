@@ -10,12 +10,14 @@ import pytest
 
 from factories import a_report, a_row, body
 from federation import Level, at_work, connect, levels
+from files import CSV, a_csv, push_file
 from forwarding import until
 from gateway.db.engine import driver
 from gateway.db.signatures import set_signers
 from gateway_under_test import Account, accepted, add_account, asked, databases, push, refused, shown
 from signing import authority
 from signing import trust as trust_anchors
+from workbooks import XLSX, a_workbook
 
 EVERYTHING = ("reports:write", "reports:read", "reports:review", "aggregates:read", "operations")
 
@@ -309,3 +311,28 @@ async def test_why_an_upstream_cannot_be_followed_is_seen(chain: list[Level]) ->
             await until(has_failed, 20)
             await national.door.open()
             await until(works, 20)
+
+
+async def test_a_file_travels_up_as_it_was_pushed_with_what_was_said_of_it(chain: list[Level]) -> None:
+    province, ministry, national = chain
+    await connect(province, ministry)
+    await connect(ministry, national, trusted=[province])
+    rows = [{"agency": each, "period": "2026-Q1", **a_row()} for each in ("H26.18", "H26.19")]
+    one_by_one = a_workbook([a_row(sector="HOUSING")])
+    said: dict[str, Any] = {
+        "form": "TTHC_06A",
+        "agency": "H26.19",
+        "period": "2026-Q1",
+        "reason": "Bổ sung, 10 hồ sơ & khác",
+    }
+    async with province.client(await one(province), EVERYTHING) as client, at_work(province, ministry):
+        parts = shown(await push_file(client, a_csv(rows), CSV, form="TTHC_06A"))["parts"]
+        second = shown(await push_file(client, one_by_one, XLSX, **said, corrects=parts[1]["id"]))
+        above = await until_status(national, second["id"], "accepted")
+        first = await until_status(national, parts[0]["id"], "accepted")
+    assert (first["part"], first["agency"], first["rows"]) == (1, "H26.18", [a_row()])
+    assert (above["corrects"], above["reason"]) == (parts[1]["id"], said["reason"])
+    assert above["rows"] == [a_row(sector="HOUSING")]
+    assert await payload(national, second["id"]) == (XLSX, one_by_one)
+    assert (await payload(national, first["id"]))[1] == a_csv(rows)
+    assert (await held(national, await one(national), parts[1]["id"]) or {})["status"] == "superseded"

@@ -27,6 +27,8 @@ from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
 from gateway.flow.amend import try_form
 from gateway.flow.backtest import backtest
 from gateway.flow.question import read_periods
+from gateway.flow.unpack import XLSX
+from gateway.formats.xlsx_template import template_xlsx
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
@@ -124,6 +126,18 @@ def _owed_now(catalogue: Catalogue, form: str, root: str | None, today: date) ->
 async def read_template(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
     """The form's columns as the first line of a CSV file."""
     return Response(template_csv(_form(catalogue, code, today)), media_type="text/csv; charset=utf-8")
+
+
+@router.get(
+    "/forms/{code}/template.xlsx",
+    response_class=Response,
+    responses={200: {"content": {XLSX: {}}}, **problems(401, 404)},
+)
+async def read_workbook(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
+    """The form as a workbook to be filled in and pushed: titles, drop-downs of codes, and the line of ids."""
+    form = _form(catalogue, code, today)
+    book = template_xlsx(form, catalogue.codelists, catalogue.codes_of(form, today))
+    return Response(book, media_type=XLSX, headers={"Content-Disposition": f'attachment; filename="{code}.xlsx"'})
 
 
 _TITLE = {"vi": "Lĩnh vực", "en": "Sector"}

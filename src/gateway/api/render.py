@@ -28,5 +28,5 @@ def render(head: Head, status: int, language: Language) -> Answer:
         "revision": None,
         "sha256": head.sha256,
         "findings": [finding.shown(language) for finding in head.findings],
-    }
+    } | ({} if head.part is None else {"part": head.part})
     return Answer(status, encode(body), PROBLEM, location)

@@ -25,10 +25,11 @@ from gateway.api.deps import (
     Writer,
 )
 from gateway.api.differences import DifferenceShape
+from gateway.api.files import check_file, receive_file, report_type_of
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
 from gateway.api.parameters import ExactAgency, OnlyForm, Under, form_key, require_period
-from gateway.api.push import answer_of, push_of
+from gateway.api.push import push_of
 from gateway.api.refusals import problems
 from gateway.api.relay import ENDED, RELAYED, ended_at, may_speak_for, relayed
 from gateway.api.shapes import (
@@ -38,6 +39,7 @@ from gateway.api.shapes import (
     REJECTED,
     FullReport,
     History,
+    Parts,
     Reason,
     ReportAnswer,
     ReportPage,
@@ -62,9 +64,9 @@ from gateway.domain.report import ReportKind, Status
 from gateway.errors import Forbidden, Language, NotFound, Text
 from gateway.flow.compare import compare
 from gateway.flow.consolidate import asked_for, lineage, lineage_shown
-from gateway.flow.receive import check
 from gateway.flow.review import Ending, end_report
 from gateway.flow.show import decompress, ended, report_shown
+from gateway.flow.unpack import JSON, READERS
 
 router = APIRouter(prefix="/v1/reports", tags=["reports"])
 
@@ -72,10 +74,10 @@ router = APIRouter(prefix="/v1/reports", tags=["reports"])
 @router.post(
     "",
     status_code=201,
-    response_model=ReportAnswer,
+    response_model=ReportAnswer | Parts,
     openapi_extra=PUSH_BODY | {"parameters": [*PUSH_BODY["parameters"], SIGNED, *RELAYED]},
     responses={
-        200: {"model": ReportAnswer, "description": "These bytes were kept before: that revision."},
+        200: {"model": ReportAnswer | Parts, "description": "These bytes were kept before: that revision."},
         422: REJECTED,
         **problems(400, 401, 403, 404, 409, 413, 415, 500, 503),
     },
@@ -84,19 +86,18 @@ async def submit_report(request: Request, gateway: GatewayParts, caller: Relayer
     """Submit a report, or a new revision of one (`corrects`).
 
     The answer is given after the report is safely stored. Send an `Idempotency-Key` and repeat the request
-    as often as needed: it is stored once, and the same answer comes back byte for byte. Another gateway, with scope
+    as often as needed: it is stored once, and the same answer comes back byte for byte. What a file of another
+    notation than JSON does not say comes as parameters; of several reports in a file each is stored or refused by
+    itself, and the answer has `parts`. Another gateway, with scope
     `reports:relay`, says by `Report-*` that it took the report first: it keeps its id, and is as late as it was there.
     """
     first = await relayed(request, gateway, caller)
-    media_type = media_type_of(request, "application/json")
+    media_type = report_type_of(request)
     settings = gateway.settings
     body = await read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
     signature = await signature_of(request, gateway, body, first)
     push = push_of(request, caller, language, body, media_type, "POST /v1/reports", first, signature)
-    _, refusal = await gateway.allowance.take_reports(caller.client, gateway.standing.limits(caller), 1)
-    if refusal is not None:
-        raise refusal
-    return answer_of(await gateway.intake.receive(push))
+    return await receive_file(gateway, caller, push)
 
 
 @router.post(
@@ -107,16 +108,13 @@ async def submit_report(request: Request, gateway: GatewayParts, caller: Relayer
 )
 async def validate_report(request: Request, gateway: GatewayParts, caller: Writer, language: Spoken) -> Response:
     """Say what would be found wrong with a report; nothing is stored."""
-    media_type = media_type_of(request, "application/json")
+    media_type = report_type_of(request)
     settings = gateway.settings
     body = await read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
     signature = await signature_of(request, gateway, body, None)
     route = "POST /v1/reports/validate"
-    verdict = await check(
-        gateway.intake, push_of(request, caller, language, body, media_type, route, signature=signature)
-    )
-    findings = [finding.shown(language) for finding in verdict.findings]
-    return Json({"accepted": not verdict.refused, "findings": findings})
+    push = push_of(request, caller, language, body, media_type, route, signature=signature)
+    return Json(await check_file(gateway, push))
 
 
 @router.post(
@@ -225,7 +223,7 @@ async def read_report(
 @router.get(
     "/{report}/payload",
     response_class=Response,
-    responses={200: {"content": {"application/json": {}}}, **problems(400, 401, 403, 404)},
+    responses={200: {"content": {each: {} for each in (JSON, *READERS)}}, **problems(400, 401, 403, 404)},
 )
 async def read_payload(
     report: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Reader, today: Today

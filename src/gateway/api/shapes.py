@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway import errors
+from gateway.api.file_bodies import FILE_BODIES, FILE_PARAMETERS
 from gateway.api.problems import PROBLEM, problem
 from gateway.api.refusals import Problem
 from gateway.domain.document import Document
@@ -81,6 +82,11 @@ class FindingShape(BaseModel):
     actual: str | None
     difference: str | None
     message: str = Field(description="In Vietnamese or English, by `Accept-Language`.")
+    place: str | None = Field(
+        None,
+        description="Of a report in a file: where that is in the file, as its writer sees it. Absent in JSON.",
+        examples=["line 2, column 5", "TTHC_06A!E5", "/adx/group[1]/dataValue[4]"],
+    )
 
 
 class ReportAnswer(BaseModel):
@@ -102,6 +108,13 @@ class ReportAnswer(BaseModel):
     sha256: str = Field(description="Of the bytes pushed, after any Content-Encoding was removed.")
     findings: list[FindingShape]
     receipt: str | None = Field(description="The signed proof of acceptance, a compact JWS.")
+    part: int | None = Field(None, description="Which report it is of a file that holds several; absent otherwise.")
+
+
+class Parts(BaseModel):
+    """What became of the reports of a file that holds several: each as if it had been pushed alone, with `part`."""
+
+    parts: list[ReportAnswer]
 
 
 class Ended(BaseModel):
@@ -216,6 +229,7 @@ class Validation(BaseModel):
 
     accepted: bool
     findings: list[FindingShape]
+    parts: list[dict[str, Any]] | None = Field(None, description="For each report of a file that holds several.")
 
 
 class Rejection(Problem):
@@ -252,7 +266,8 @@ PUSH_BODY: dict[str, Any] = {
                         "value": PUSHED | {"rows": [], "nil": "nothing_to_report"},
                     },
                 },
-            }
+            },
+            **FILE_BODIES,
         },
     },
     "parameters": [
@@ -263,7 +278,8 @@ PUSH_BODY: dict[str, Any] = {
             "description": "1 to 255 visible ASCII characters, chosen by the client for this one report.",
             "schema": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"},
             "example": "H26.18-2026-Q3-1",
-        }
+        },
+        *FILE_PARAMETERS,
     ],
 }
 BATCH_BODY: dict[str, Any] = {
@@ -276,7 +292,7 @@ BATCH_BODY: dict[str, Any] = {
             }
         },
     },
-    "parameters": PUSH_BODY["parameters"],
+    "parameters": PUSH_BODY["parameters"][:1],
 }
 BATCH_LINES: dict[str, Any] = {
     "description": "One line a report, in order: the report or its problem, with `line`.",
@@ -301,6 +317,12 @@ REJECTED: dict[str, Any] = {
             "schema": {"anyOf": [{"$ref": f"#/components/schemas/{each}"} for each in ("Rejection", "Problem")]},
             "examples": {
                 "report-rejected": {"summary": "A total that is off by one", "value": _REJECTED},
+                "parts-refused": {
+                    "summary": errors.PartsRefused.__doc__,
+                    "value": problem(
+                        errors.PartsRefused(extra={"parts": [ACCEPTED | {"part": 1}, _REJECTED | {"part": 2}]}), "vi"
+                    ),
+                },
                 "idempotency-key-reused": {
                     "summary": errors.IdempotencyKeyReused.__doc__,
                     "value": problem(errors.IdempotencyKeyReused(), "vi"),

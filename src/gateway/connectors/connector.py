@@ -38,6 +38,7 @@ class Dispatch:
 
     `report` is None where the event is of an obligation. `occurred_at` is the same in every attempt. Kinds that relay
     are given the bytes that were pushed, with their `provenance`, and of other events the reason.
+    `query` belongs to bytes that do not say everything themselves.
     """
 
     delivery: UUID
@@ -48,6 +49,7 @@ class Dispatch:
     occurred_at: datetime
     attempted_at: datetime
     provenance: Provenance | None = None
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,8 @@ class Gateway:
         told = {"Report-Id": str(report), "Report-Received-At": _time(first.received_at)}
         if first.signature is not None:
             told["Report-Signature"] = first.signature
-        return f"{self._base}/v1/reports", headers | told | {"Report-Receipt": first.receipt}
+        query = f"?{dispatch.query}" if dispatch.query else ""
+        return f"{self._base}/v1/reports{query}", headers | told | {"Report-Receipt": first.receipt}
 
     def _judged(self, at: datetime) -> Callable[[Reply | NoReply, str], Outcome]:
         def judged(answer: Reply | NoReply, token: str) -> Outcome:

@@ -40,7 +40,10 @@ class KeyQuery(msgspec.Struct, frozen=True):
 
 
 class KnownRevision(msgspec.Struct, frozen=True):
-    """A kept revision of a push's key (``n``: which push). ``relayed``: its number where it was taken first."""
+    """A kept revision of a push's key (``n``: which push). ``relayed``: its number where it was taken first.
+
+    ``query`` and ``part``: what was said of its bytes beside them, where they are not JSON.
+    """
 
     n: int
     id: UUID
@@ -50,6 +53,8 @@ class KnownRevision(msgspec.Struct, frozen=True):
     sha256: str
     returned_at: datetime | None
     relayed: int | None
+    query: str | None
+    part: int | None
 
 
 class KnownKey(msgspec.Struct, frozen=True):
@@ -89,7 +94,8 @@ SELECT
                                  'late', h.late, 'sha256', encode(h.sha256, 'hex'), 'returned_at',
                                  (SELECT max(at) FROM report_events e
                                    WHERE e.report_id = h.id AND e.event = 'returned'),
-                                 'relayed', (SELECT l.revision FROM relays l WHERE l.report_id = h.id)) AS found
+                                 'relayed', (SELECT l.revision FROM relays l WHERE l.report_id = h.id),
+                                 'query', h.query, 'part', h.part) AS found
           FROM reports h
          WHERE h.agency_id = a.agency_id AND h.form_id = a.form_id AND h.kind = a.kind AND h.period = a.period
            AND h.revision IS NOT NULL OFFSET 0) r) AS revisions,
@@ -168,6 +174,8 @@ class NewReport:
     parts: Sequence[UUID] = ()
     relay: KeptRelay | None = None
     signature: KeptSignature | None = None
+    query: str | None = None
+    part: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +213,18 @@ WITH ended AS (
      WHERE cardinality($2::uuid[]) > 0 AND id = ANY ($2::uuid[]) AND status IN ('accepted', 'returned') RETURNING id
 ), heads AS (
     INSERT INTO reports (id, agency_id, form_id, form_version, period, period_start, period_end, kind, revision,
-        status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt, counted)
+        status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt, counted,
+        query, part)
     SELECT id, agency_id, form_id, form_version, period, period_start, period_end, kind, revision,
-        status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt, counted
+        status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt, counted,
+        query, part
       FROM unnest($3::uuid[], $4::int[], $5::int[], $6::smallint[], $7::text[], $8::date[], $9::date[], $10::text[],
              $11::int[], $12::text[], $13::text[], $14::uuid[], $15::text[], $16::uuid[], $17::timestamptz[],
-             $18::boolean[], $19::bytea[], $20::jsonb[], $21::jsonb[], $22::text[], $45::boolean[])
+             $18::boolean[], $19::bytea[], $20::jsonb[], $21::jsonb[], $22::text[], $45::boolean[],
+             $54::text[], $55::int[])
         AS h(id, agency_id, form_id, form_version, period, period_start, period_end, kind, revision,
              status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt,
-             counted)
+             counted, query, part)
      WHERE (SELECT count(*) FROM ended) >= 0  -- the old revision ends before the new one becomes current
 ), bodies AS (
     INSERT INTO payloads (year, agency_id, report_id, media_type, body)
@@ -249,7 +260,7 @@ WITH ended AS (
     INSERT INTO idempotency_keys (client_id, route, key, fingerprint, status, location, media_type, body)
     SELECT * FROM unnest($37::uuid[], $38::text[], $39::text[], $40::bytea[], $41::smallint[], $42::text[],
              $43::text[], $44::bytea[])
-), logged AS ({ADD.format("$54", "$55", "$56", "$57", "$58")})
+), logged AS ({ADD.format("$56", "$57", "$58", "$59", "$60")})
 SELECT require((SELECT max(revision) FROM catalog_revisions) = $1::bigint, 'the catalogue moved'),
        require((SELECT count(*) FROM ended) = cardinality($2::uuid[]), 'a corrected report moved')
 """  # noqa: S608 - fixed words
@@ -332,6 +343,8 @@ async def store(
         [each.id for each in reports for _ in each.parts],
         [part for each in reports for part in each.parts],
         *_relayed([(each.id, each.relay) for each in reports if each.relay is not None]),
+        [each.query for each in reports],
+        [each.part for each in reports],
         *columns_of(entries),
     ]
     signed = [(each.id, each.signature) for each in reports if each.signature is not None]

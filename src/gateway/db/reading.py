@@ -12,7 +12,7 @@ from gateway.domain.report import Finding, Head, ReportKind, Status
 
 HEAD_COLUMNS = """
        id, status, form_id, form_version, agency_id, period, kind, revision, corrects, received_at, late,
-       encode(sha256, 'hex') AS sha256, findings::text AS findings, receipt, reason, nil,
+       encode(sha256, 'hex') AS sha256, findings::text AS findings, receipt, reason, nil, query, part,
        explanations::text AS explanations,
        extract(year FROM period_end)::smallint AS year
 """
@@ -33,6 +33,8 @@ class KeptReport:
     reason: str | None
     nil: str | None
     explanations: list[dict[str, Any]]
+    query: str | None = None
+    """The parameters that came with its bytes, where those are not JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,12 @@ def kept_report(row: Any, catalogue: Catalogue) -> KeptReport:
         sha256=row["sha256"],
         findings=_findings.decode(row["findings"]),
         receipt=row["receipt"],
+        part=row["part"],
     )
     explanations = msgspec.json.decode(row["explanations"])
-    return KeptReport(head, row["agency_id"], row["form_id"], row["year"], row["reason"], row["nil"], explanations)
+    return KeptReport(
+        head, row["agency_id"], row["form_id"], row["year"], row["reason"], row["nil"], explanations, row["query"]
+    )
 
 
 async def find_report(connection: Any, report: UUID, catalogue: Catalogue) -> KeptReport | None:

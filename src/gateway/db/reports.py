@@ -37,6 +37,9 @@ reports = sa.Table(
     sa.Column("findings", JSONB, nullable=False),
     sa.Column("explanations", JSONB, nullable=False),
     sa.Column("receipt", sa.Text),
+    # Of what did not come as JSON: the parameters that came with the bytes, and which report of them it is.
+    sa.Column("query", sa.Text),
+    sa.Column("part", sa.Integer),
     sa.Column("recorded_xid", Xid8, nullable=False, server_default=sa.text("pg_current_xact_id()")),
     sa.Column("ended_xid", Xid8),
     sa.CheckConstraint("status in ('rejected', 'accepted', 'superseded', 'returned', 'withdrawn')", name="status"),

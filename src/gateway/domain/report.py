@@ -128,10 +128,12 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=False):
     expected: str | None = None
     actual: str | None = None
     difference: str | None = None
+    place: Text | None = None
+    """Where that is in a file that is not JSON, as its writer sees it."""
 
     def shown(self, language: Language) -> dict[str, object]:
         """The finding as the contract gives it, in one language."""
-        return {
+        said: dict[str, object] = {
             "rule": self.rule,
             "severity": self.severity,
             "pointer": self.pointer,
@@ -142,6 +144,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=False):
             "difference": self.difference,
             "message": self.message.to(language),
         }
+        return said if self.place is None else said | {"place": self.place.to(language)}
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +164,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     findings: list[Finding]
     receipt: str | None
+    part: int | None = None
+    """Which report it is of a file that holds several."""
 
     def shown(self, language: Language) -> dict[str, object]:
         """The contract's answer to an accepted push, in one language."""
@@ -179,4 +184,4 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
             "sha256": self.sha256,
             "findings": [finding.shown(language) for finding in self.findings],
             "receipt": self.receipt,
-        }
+        } | ({} if self.part is None else {"part": self.part})

@@ -17,6 +17,10 @@ _MISSING = Text(
     "This regime requires signed reports: send it by POST /v1/reports with the header Report-Signature "
     "(a line of a batch cannot be signed).",
 )
+_BESIDE = Text(
+    "Chữ ký chỉ bảo vệ nội dung tệp, không bảo vệ các tham số: tệp được ký phải tự nêu biểu mẫu, cơ quan và kỳ.",
+    "A signature is over the file alone, not over parameters: a signed file says its form, agency and period itself.",
+)
 
 
 def signature_findings(prepared: Prepared) -> Iterator[Finding]:
@@ -35,6 +39,8 @@ def signature_findings(prepared: Prepared) -> Iterator[Finding]:
         if is_required:
             yield fault("signature", _WHOLE, _MISSING)
         return
+    if push.unpacked is not None and push.unpacked.query:
+        yield fault("signature", _WHOLE, _BESIDE)
     severity = Severity.error if is_required or push.first is None else Severity.warning
     for why in push.signature.faults_for(prepared.agency):
         message = Text(f"Chữ ký không được chấp nhận: {why.vi}.", f"The signature is not taken: {why.en}.")

@@ -37,12 +37,16 @@ RELAYS = frozenset({"gateway"})
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What an upstream is told, and when that happened. Of a report that is relayed, also where it came from."""
+    """What an upstream is told, and when that happened. Of a report that is relayed, also where it came from.
+
+    ``query`` says of bytes that are not JSON what they do not.
+    """
 
     body: bytes
     occurred_at: datetime
     media_type: str = MEDIA_TYPE
     provenance: Provenance | None = None
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,9 @@ def _original(kept: KeptReport, sources: Sources) -> Message:
     first = (head.received_at, head.receipt) if relay is None else (relay.received_at, relay.receipt)
     signature = sources.signatures.get(head.id)
     provenance = Provenance(*first, None if signature is None else signature.jws)
-    return Message(decompress(payload[1]), head.received_at, payload[0], provenance)
+    part = [] if head.part is None else [f"part={head.part}"]
+    query = "&".join([*filter(None, [kept.query]), *part])
+    return Message(decompress(payload[1]), head.received_at, payload[0], provenance, query)
 
 
 def _accepted(kept: KeptReport, sources: Sources, catalogue: Catalogue) -> Message:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeAlias
 from uuid import UUID
 
+import msgspec
 from uuid_utils.compat import uuid7
 
 from gateway.domain.calendar import civil_date
@@ -41,7 +42,8 @@ from gateway.flow.validate import Verdict, validate
 class Revision:
     """A kept revision of a report; ``returned_at`` where it has been returned.
 
-    ``relayed`` is its number at the gateway that took it first, if it came by way of another one.
+    ``relayed`` is its number at the gateway that took it first, if it came by way of another one; ``said`` is what was
+    said of its bytes beside them.
     """
 
     id: UUID
@@ -51,6 +53,11 @@ class Revision:
     sha256: bytes
     returned_at: datetime | None = None
     relayed: int | None = None
+    said: tuple[str | None, int | None] = (None, None)
+
+    def is_of(self, prepared: Prepared) -> bool:
+        """Whether it holds just what is pushed."""
+        return self.sha256 == prepared.sha256 and self.said == prepared.said
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,7 @@ def judge(prepared: Prepared, knowledge: Knowledge, render: Render, sign: Sign) 
         return _came_before(prepared, push.first.report, revisions, knowledge, render)
     current = next((each for each in revisions if each.status in CURRENT), None)
     for revision in revisions if current is not None else ():  # after a withdrawal the same bytes are a new report
-        if revision.sha256 == prepared.sha256 and revision.status is not Status.withdrawn:
+        if revision.is_of(prepared) and revision.status is not Status.withdrawn:
             return _known(revision, push, knowledge, render)
     last = max(revisions, key=lambda each: each.number, default=None)
     conflict = _locked(prepared, revisions, knowledge.at) or _conflict(prepared, current, last)
@@ -158,7 +165,7 @@ def _came_before(
 ) -> Decision:
     """What a relayed report is answered whose id is known here: the same bytes are a repeat, whatever became of it."""
     known = next((each for each in revisions if each.id == report), None)
-    if known is not None and known.sha256 == prepared.sha256:
+    if known is not None and known.is_of(prepared):
         return _known(known, prepared.push, knowledge, render)
     return StateConflict(
         Text("Mã báo cáo đã thuộc về một báo cáo khác.", "Another report has this id."), extra={"state": "taken"}
@@ -248,7 +255,7 @@ def _decide(
 def verdict_on(prepared: Prepared, knowledge: Knowledge) -> Verdict:
     """What validation says of a push, given what is known."""
     form, period = prepared.form, prepared.period
-    return validate(
+    verdict = validate(
         prepared.submission,
         form,
         period,
@@ -260,6 +267,11 @@ def verdict_on(prepared: Prepared, knowledge: Knowledge) -> Verdict:
         is_made_here=prepared.push.is_made_here,
         others=signature_findings(prepared),
     )
+    unpacked = prepared.push.unpacked
+    if unpacked is None:
+        return verdict
+    findings = [msgspec.structs.replace(each, place=unpacked.report.place(each.pointer)) for each in verdict.findings]
+    return replace(verdict, findings=findings)
 
 
 def _head(
@@ -271,8 +283,8 @@ def _head(
     at: datetime,
     sign: Sign,
 ) -> Head:
-    first = prepared.push.first
-    identity = {
+    first, part = prepared.push.first, prepared.said[1]
+    identity: dict[str, object] = {
         "report": str(uuid7() if first is None or revision is None else first.report),
         "sha256": prepared.sha256.hex(),
         "agency": prepared.agency,
@@ -282,6 +294,8 @@ def _head(
         "revision": revision,
         "received_at": f"{at:%Y-%m-%dT%H:%M:%S.%f}Z",
     }
+    if part is not None:
+        identity["part"] = part
     return Head(
         id=UUID(str(identity["report"])),
         status=Status.rejected if revision is None else Status.accepted,
@@ -297,6 +311,7 @@ def _head(
         sha256=prepared.sha256.hex(),
         findings=verdict.findings,
         receipt=None if revision is None else sign(identity, at),
+        part=part,
     )
 
 
@@ -321,6 +336,7 @@ def _remember(stored: Stored, knowledge: Knowledge) -> None:
         head.late,
         prepared.sha256,
         relayed=None if first is None else first.revision,
+        said=prepared.said,
     )
     knowledge.ids.add(head.id)
     knowledge.revisions[key] = [*kept, new]

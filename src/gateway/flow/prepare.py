@@ -18,9 +18,25 @@ from gateway.errors import ContentTooLarge, Forbidden, Language, NotFound, Text
 from gateway.flow.read import read_submission
 from gateway.flow.related import Series, Wanted, wanted
 from gateway.flow.relay import FirstReceipt, require_same
+from gateway.formats.typed_rows import typed_rows
+from gateway.formats.upload import FiledReport
 
 MAX_WORK = 20_000_000
 """Rows times the length of the rules that one report may ask for: a few seconds of judging."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """A report of a file that is not JSON: its envelope, its rows as the file has them, and how it was asked for.
+
+    ``query`` are the parameters that said what the file does not, in one way of writing them. ``part`` counts the
+    reports of a file that has several.
+    """
+
+    envelope: Submission
+    report: FiledReport
+    query: str
+    part: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +45,7 @@ class Push:
 
     ``parts`` are the reports that a consolidation was made from here; None for whatever came from outside.
     ``first`` is the receipt of the gateway that took it first, if it comes by way of that one. ``signature`` is the
-    agency's own over the body, if it came with one.
+    agency's own over the body, if it came with one. ``unpacked`` is what a body holds that is not JSON.
     """
 
     body: bytes
@@ -43,6 +59,7 @@ class Push:
     parts: tuple[UUID, ...] | None = None
     first: FirstReceipt | None = None
     signature: ReportSignature | None = None
+    unpacked: Unpacked | None = None
 
     @property
     def is_made_here(self) -> bool:
@@ -81,6 +98,12 @@ class Prepared:
     within: Sequence[Period]
     sha256: bytes
 
+    @property
+    def said(self) -> tuple[str | None, int | None]:
+        """What makes of the same bytes another report: the parameters, and which of the reports in them it is."""
+        unpacked = self.push.unpacked
+        return (None, None) if unpacked is None else (unpacked.query, unpacked.part)
+
     def taken_at(self, at: datetime) -> datetime:
         """When the report counts as received: when it was taken first, or now."""
         first = self.push.first
@@ -102,13 +125,17 @@ class Prepared:
 
 def prepare(push: Push, catalogue: Catalogue, today: date) -> Prepared:
     """Read a push and find what it speaks of. Raises what the contract answers with 400, 403 and 404."""
-    submission = read_submission(push.body)
+    unpacked = push.unpacked
+    submission = read_submission(push.body) if unpacked is None else unpacked.envelope
     agency = find_agency(catalogue, submission.agency, push.agency, today)
     obligations = catalogue.obligations
     obligation = obligations.of(submission.form, agency, submission.kind, submission.period)
     rule = obligations.rule(submission.form, submission.period)
     period = obligation.period if obligation else parse_period(submission.period, rule)
     form = _form(catalogue, submission, period)
+    if unpacked is not None:
+        rows = typed_rows(unpacked.report, form, catalogue.codelists)
+        submission = submission.model_copy(update={"rows": rows})
     is_regulated = obligation is not None or obligations.is_regulated(form.code, period, agency)
     unregulated = None if is_regulated else obligations.unregulated_deadline(period.code)
     if len(submission.rows) * form.weight > MAX_WORK:

@@ -21,6 +21,7 @@ from gateway.domain.rules import Codes
 from gateway.errors import Text
 from gateway.flow.cells import Kept
 from gateway.flow.findings import MAX_FINDINGS, fault
+from gateway.formats.upload import Unreadable
 
 TOTAL_CODES = frozenset({"_t", "_z", "total", "tong", "tong_so", "tong_cong", "tổng số", "tổng cộng", "tổng"})
 
@@ -120,10 +121,15 @@ def _salvage(
     for each in error.errors(include_url=False, include_input=False):
         index, column = start + int(each["loc"][0]), str(each["loc"][1])
         place = pointer(("rows", index, column))
-        unknown = each["type"] == "extra_forbidden"
-        message = _UNKNOWN_COLUMN if unknown else _wrong_cell(indicators.get(column))
+        cell = rows[index - start].get(column)
+        if each["type"] == "extra_forbidden":
+            rule, message = "column", _UNKNOWN_COLUMN
+        elif isinstance(cell, Unreadable):
+            rule, message = cell.rule, cell.message
+        else:
+            rule, message = "type", _wrong_cell(indicators.get(column))
         indicator = column if column in indicators else None
-        broken.setdefault(index, {})[column] = fault("column" if unknown else "type", place, message, None, indicator)
+        broken.setdefault(index, {})[column] = fault(rule, place, message, None, indicator)
     cleaned = [
         {name: cell for name, cell in row.items() if name not in broken.get(index, {})}
         for index, row in enumerate(rows, start)

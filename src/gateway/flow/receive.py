@@ -251,7 +251,10 @@ def _knowledge(catalogue: Catalogue, standing: Standing, prepared: Sequence[Prep
         if all(each.id != kept.id for each in known):
             digest = bytes.fromhex(kept.sha256)
             status = Status(kept.status)
-            known.append(Revision(kept.id, kept.revision, status, kept.late, digest, kept.returned_at, kept.relayed))
+            said = kept.query, kept.part
+            known.append(
+                Revision(kept.id, kept.revision, status, kept.late, digest, kept.returned_at, kept.relayed, said)
+            )
     for used in standing.keys:
         push_of = prepared[used.n - 1].push
         name_of = (push_of.client, push_of.route, push_of.key or "")

@@ -1,5 +1,6 @@
 """Show a report whole: its head, its rows as they were pushed, and what happened to it."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -7,11 +8,11 @@ import zstandard
 
 from gateway.db.reading import KeptEvent, KeptReport, KeptRow, find_events, find_payload, find_rows
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.exact import decode
 from gateway.domain.form import Form
 from gateway.domain.form_document import Type
 from gateway.domain.report import Status
 from gateway.errors import Language
+from gateway.flow.unpack import JSON, rows_sent
 
 
 def cells_shown(form: Form, figures: Sequence[Any], texts: Sequence[str | None] | None) -> Iterator[tuple[str, object]]:
@@ -60,11 +61,16 @@ def head_shown(kept: KeptReport, language: Language) -> dict[str, object]:
 
 def rows_shown(kept: KeptReport, rows: Sequence[KeptRow], catalogue: Catalogue) -> list[object]:
     """The rows of an accepted report. Raises ``LookupError`` for one of a form that the catalogue does not have."""
+    form = _form_of(kept, catalogue)
+    return [row_shown(form, row) for row in rows]
+
+
+def _form_of(kept: KeptReport, catalogue: Catalogue) -> Form:
     head = kept.head
     form = catalogue.form_version(head.form, head.form_version)
     if form is None:
         raise LookupError(f"form {head.form} version {head.form_version} is not in the catalogue")
-    return [row_shown(form, row) for row in rows]
+    return form
 
 
 def ended(events: list[KeptEvent]) -> dict[str, object] | None:
@@ -79,5 +85,8 @@ async def _rows(connection: Any, kept: KeptReport, catalogue: Catalogue) -> list
     payload = await find_payload(connection, kept)
     if payload is None:
         return []
-    sent = decode(decompress(payload[1]))
-    return list(sent["rows"])
+    form = _form_of(kept, catalogue)
+    body = decompress(payload[1])
+    if payload[0] == JSON:
+        return rows_sent(JSON, body, None, form, catalogue)
+    return await asyncio.to_thread(rows_sent, payload[0], body, kept.head.part, form, catalogue)

@@ -54,6 +54,8 @@ def new_report(stored: Stored, catalogue: Catalogue) -> NewReport:
         figures=_joined(_figures(row, form) for row in rows),
         texts=_joined(_texts(row, form) for row in rows) if form.text_positions else None,
         parts=() if head.revision is None else prepared.push.parts or (),
+        query=prepared.said[0],
+        part=prepared.said[1],
         relay=None if head.revision is None or first is None else first.kept(prepared.push.client),
         signature=_signature(prepared),
     )

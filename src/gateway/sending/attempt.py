@@ -85,4 +85,5 @@ def _dispatch(claimed: Claimed, message: Message, attempted_at: datetime) -> Dis
         message.occurred_at,
         attempted_at,
         message.provenance,
+        message.query,
     )
