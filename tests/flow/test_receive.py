@@ -20,9 +20,10 @@ from gateway.app import build_gateway
 from gateway.db.engine import open_engine
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.report import Status
-from gateway.errors import Forbidden, GatewayError, NotFound, RevisionConflict
+from gateway.errors import Forbidden, GatewayError, NotFound, RevisionConflict, Unavailable
 from gateway.flow.judge import Knowledge, Revision, Stored, judge
 from gateway.flow.prepare import Push, prepare
+from gateway.flow.receive import MOST_BYTES, Intake
 from gateway_under_test import (
     NOTHING,
     accepted,
@@ -295,3 +296,42 @@ def test_knowledge_of_one_report_is_not_shared_with_another(gateway: Gateway, ca
         assert stored(judge(prepared, knowledge, render, gateway.intake.sign)).head.revision == 1
     again = prepare(replace(pushes[0], body=pushes[0].body + b" "), catalogue, TODAY)
     assert isinstance(judge(again, knowledge, render, gateway.intake.sign), RevisionConflict)
+
+
+async def turns_of(gateway: Gateway, sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many of pushes of these sizes, which wait together, are received in each turn."""
+    taken: list[int] = []
+
+    async def receive_all(_: object, pushes: list[Push]) -> list[NotFound]:
+        taken.append(len(pushes))
+        return [NotFound() for _ in pushes]
+
+    monkeypatch.setattr(Intake, "receive_all", receive_all)
+    intake = replace(gateway.intake, turns=1)
+    waiting = [asyncio.create_task(intake.receive(replace(a_push(), body=bytes(size)))) for size in sizes]
+    await asyncio.gather(*waiting)
+    return taken
+
+
+async def test_a_turn_is_bounded_by_its_bytes_and_one_larger_push_has_one_of_its_own(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = MOST_BYTES // 2
+    assert await turns_of(gateway, [half, half, 1, 3 * MOST_BYTES, 1], monkeypatch) == [2, 1, 1, 1]
+    assert await turns_of(gateway, [10] * 70, monkeypatch) == [64, 6]
+
+
+async def test_a_push_that_waited_too_long_for_its_turn_is_told_so_and_was_not_stored(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(_: object, pushes: list[Push]) -> list[NotFound]:
+        await asyncio.sleep(0.2)
+        return [NotFound() for _ in pushes]
+
+    monkeypatch.setattr(Intake, "receive_all", slow)
+    intake = replace(gateway.intake, turns=1, patience=0.1)
+    first = asyncio.create_task(intake.receive(a_push()))
+    await asyncio.sleep(0.02)
+    with pytest.raises(Unavailable, match="not stored"):
+        await intake.receive(a_push())
+    assert isinstance(await first, NotFound)

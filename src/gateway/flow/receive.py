@@ -55,6 +55,8 @@ Reply = Answer | GatewayError
 log = structlog.get_logger()
 
 MAX_TOGETHER = 64
+MOST_BYTES = 4 * 1024 * 1024
+"""Of the pushes of one turn, but for a single larger one: so that a turn has an end that can be foreseen."""
 _SLOWEST = 256 * 1024
 """Bytes of reports a second that are judged and stored at the very least."""
 _TRIES = 8
@@ -121,7 +123,13 @@ class Intake:
             if not reply.cancelled():
                 reply.set_exception(Unavailable(_NOT_STORED, retry_after=5))
         waiting = [each for each in self._waiting if each[2] >= now]
-        together, self._waiting = waiting[:MAX_TOGETHER], waiting[MAX_TOGETHER:]
+        count, size = 0, 0
+        for push, _, _ in waiting[:MAX_TOGETHER]:
+            size += len(push.body)
+            if count and size > MOST_BYTES:
+                break
+            count += 1
+        together, self._waiting = waiting[:count], waiting[count:]
         return [(push, reply) for push, reply, _ in together]
 
     def _seconds(self, pushes: Sequence[Push]) -> float:
