@@ -3,6 +3,7 @@
 A new route is covered by what it says of itself: its example is what the corpus is made from.
 """
 
+import asyncio
 import json
 import re
 import time
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from fastapi import FastAPI
+from hypothesis import settings
 
 from corpus import CANARY, FORM, JSON, KEYS, LINES, Hostile, bomb, hostile_forms, hostile_json, hostile_lines, text
 from factories import a_report
@@ -48,7 +50,8 @@ def writes() -> Iterator[Write]:
             if method == "get":
                 continue
             for media_type, content in operation.get("requestBody", {"content": {None: {}}})["content"].items():
-                yield Write(method.upper(), path, media_type, _example(content), operation)
+                example = _made_to_fit(path, _example(content))
+                yield Write(method.upper(), path, media_type, example, operation)
 
 
 def _example(content: dict[str, Any]) -> Any:
@@ -59,11 +62,21 @@ def _example(content: dict[str, Any]) -> Any:
     return json.loads(example.split("\n")[0]) if isinstance(example, str) else example
 
 
+def _made_to_fit(path: str, example: Any) -> Any:
+    """A draft is tried on the reports of a form that is there."""
+    return example | {"code": "TTHC_06A", "version": 2} if path.endswith("/backtest") else example
+
+
 WRITES = list(writes())
 WITH_BODY = [each for each in WRITES if each.media_type is not None]
 
 
+FEWEST = 300
+"""How many bodies each route is tried with, at least."""
+
+
 def corpus_of(route: Write) -> list[Hostile]:
+    """The bodies for a route: some, other ones for each route; all of them in the long profile."""
     match route.media_type:
         case "application/json":
             made = list(hostile_json(route.example, FREE))
@@ -72,7 +85,9 @@ def corpus_of(route: Write) -> list[Hostile]:
         case _:
             made = list(hostile_forms())
     needs_one = route.operation["requestBody"]["required"]
-    return [each for each in made if each.content or needs_one]
+    made = [each for each in made if each.content or needs_one]
+    steps = 1 if settings().max_examples > 100 else max(1, len(made) // FEWEST)
+    return made[WITH_BODY.index(route) % steps :: steps]
 
 
 class Answer(NamedTuple):
@@ -95,6 +110,8 @@ class Caller:
     async def __call__(self, route: Write, hostile: Hostile, *fields: tuple[str, str]) -> Answer:
         path = self.path(route)
         content, sent = hostile.content, [*hostile.fields, *fields]
+        length = ("content-length", str(len(content)))
+        sent.append(length if hostile.chunks == 1 else ("transfer-encoding", "chunked"))
         if "/oauth/" not in path:
             sent.append(("authorization", self.token))
         needed = [each for each in route.operation.get("parameters", ()) if each["in"] == "query" and each["required"]]
@@ -106,7 +123,7 @@ class Caller:
             "path": path,
             "raw_path": path.encode(),
             "query_string": query.encode(),
-            "headers": [(b"host", b"gateway.test"), *((k.encode(), v.encode("latin-1", "replace")) for k, v in sent)],
+            "headers": [(b"host", b"gateway.test"), *((k.encode(), v.encode()) for k, v in sent)],
             "client": ("127.0.0.1", 1),
             "server": ("gateway.test", 80),
             "scheme": "http",
@@ -118,7 +135,9 @@ class Caller:
         messages: list[Any] = []
 
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": parts.pop(0) if parts else b"", "more_body": bool(parts)}
+            if not parts:  # the client waits for its answer
+                await asyncio.Event().wait()
+            return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
 
         async def send(message: Any) -> None:
             messages.append(message)
@@ -198,9 +217,9 @@ async def test_a_body_that_means_no_good_is_refused_at_once_and_leaves_nothing(
     caller: Caller, gateway: Gateway, route: Write
 ) -> None:
     hostile = corpus_of(route)
-    assert len({(each.content, each.fields, each.chunks) for each in hostile}) >= 300
+    assert len({(each.content, each.fields, each.chunks) for each in hostile}) >= FEWEST
     before = await standing(gateway)
-    harmless = Hostile("nothing", b"{}", (("content-type", route.media_type or JSON),))
+    harmless = Hostile("nothing", b"[]", (("content-type", route.media_type or JSON),))
     usual = median([(await caller(route, harmless)).seconds for _ in range(9)])
     found = []
     for each in hostile:
@@ -210,7 +229,7 @@ async def test_a_body_that_means_no_good_is_refused_at_once_and_leaves_nothing(
         # A millisecond for each 4 KiB is far more than reading takes, and far less than what explodes.
         if answer.seconds > 0.1 + 20 * usual + len(each.content) / 4_000_000:
             found.append(f"{each.name}: {answer.seconds:.3f} s of {len(each.content)} bytes; usually {usual:.4f} s")
-    assert found == []
+    assert not found, "\n".join(found[:20])
     assert await standing(gateway) == before
 
 
@@ -246,7 +265,7 @@ async def test_a_bomb_is_put_out_before_it_fills_the_memory(caller: Caller, rout
 
 @pytest.mark.parametrize("route", [each for each in WRITES if each.media_type is None], ids=lambda each: each.name)
 async def test_a_route_that_takes_no_body_does_not_look_at_one(caller: Caller, route: Write) -> None:
-    caller.values = dict.fromkeys(caller.values, "01998a3e-5f10-7c4e-9b1a-3d5f7a9c1e20")
+    caller.values = dict.fromkeys(caller.values, "01998a3e-5f10-7c4e-9b1a-3d5f7a9c1e20") | {"name": "nobody"}
     for content in (b"", b"{}", b"NaN", b"[" * 100_000, b"\x00" * 1_000_000):
         answer = await caller(route, Hostile("any", content))
         assert (answer.status, wrong_with(route, Hostile("any", content), answer)) == (404, None)

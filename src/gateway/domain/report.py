@@ -87,11 +87,31 @@ def _as_they_are(rows: Any, check: ValidatorFunctionWrapHandler) -> Any:
 ShortText = Annotated[str, StringConstraints(max_length=4000)]
 
 
+MAX_BREAKDOWNS = 10
+"""Breakdowns of a form, and so names by which a row is told."""
+
+
+def _few_names(row: object) -> object:
+    if isinstance(row, dict) and len(row) > MAX_BREAKDOWNS:
+        raise PydanticCustomError("too_long", "At most {max_length} names", {"max_length": MAX_BREAKDOWNS})
+    return row
+
+
+def _first_ones_first(items: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """A list in which the first ones are wrong already is not read to its end: naming every fault takes seconds."""
+    if isinstance(items, list) and len(items) > _FIRST:
+        check(items[:_FIRST])
+    return check(items)
+
+
+_FIRST = 500
+
+
 class Explanation(Document):
     """Why a rule of severity ``explain`` does not hold; ``row`` names the row by its breakdowns."""
 
     rule: str = Field(max_length=30)
-    row: dict[str, str] | None = None
+    row: Annotated[dict[str, str] | None, BeforeValidator(_few_names)] = None
     text: Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 
 
@@ -103,7 +123,9 @@ class Submission(Document):
     period: Annotated[str, AfterValidator(_a_period)] = Field(min_length=1, max_length=40, examples=["2026-Q3"])
     rows: Annotated[list[dict[str, Any]], WrapValidator(_as_they_are)]
     kind: Annotated[ReportKind, choice(ReportKind)] = ReportKind.own
-    explanations: list[Explanation] | None = Field(default=None, max_length=10_000)
+    explanations: Annotated[
+        Annotated[list[Explanation], Field(max_length=10_000)] | None, WrapValidator(_first_ones_first)
+    ] = None
     nil: Annotated[Nil | None, choice(Nil)] = None
     corrects: Annotated[UUID | None, BeforeValidator(_uuid)] = None
     reason: ShortText | None = None
