@@ -114,18 +114,36 @@ def not_json(document: Any) -> Iterator[tuple[str, bytes]]:
         yield f"literal {number} as one more member", b'{"' + CANARY.encode() + b'":' + raw + b"," + good[1:]
     for step in range(1, 24):
         yield f"cut at {step}/24", good[: len(good) * step // 24]
-    for number, extra in enumerate((b"x", b",", b"}", b"]", b"\x00", b"{}", b"null", good, b"//", b"\xff", b"\xef\xbb\xbf", b'"')):
+    for number, extra in enumerate(
+        (b"x", b",", b"}", b"]", b"\x00", b"{}", b"null", good, b"//", b"\xff", b"\xef\xbb\xbf", b'"')
+    ):
         yield f"something after it {number}", good + extra
         yield f"something before it {number}", extra + good
     for depth in (150, 250, 5_000, 50_000):
         for open_, close in ((b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")):
             yield f"{depth} deep {open_!r}", open_ * depth + b"1" + close * depth
             yield f"{depth} deep {open_!r} and cut", open_ * depth
-            yield f"{depth} deep {open_!r} in a member", b'{"a":' + open_ * depth + b"1" + close * depth + b"," + good[1:]
+            yield (
+                f"{depth} deep {open_!r} in a member",
+                b'{"a":' + open_ * depth + b"1" + close * depth + b"," + good[1:],
+            )
     for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-8-sig", "utf-7", "cp037"):
         sent = json.dumps({"reason": "Đính chính", "a": document}, ensure_ascii=False).encode(encoding, "replace")
         yield f"written in {encoding}", sent
-    for number, raw in enumerate((b"\xc0\xaf", b"\xe0\x80\xaf", b"\xc1\xbf", b"\xf8\x88\x80\x80\x80", b"\xed\xa0\x80", b"\xff", b"\x80", b"\xc3", b"\xf4\x90\x80\x80", b"\xed\xa0\xbd\xed\xb8\x80")):
+    for number, raw in enumerate(
+        (
+            b"\xc0\xaf",
+            b"\xe0\x80\xaf",
+            b"\xc1\xbf",
+            b"\xf8\x88\x80\x80\x80",
+            b"\xed\xa0\x80",
+            b"\xff",
+            b"\x80",
+            b"\xc3",
+            b"\xf4\x90\x80\x80",
+            b"\xed\xa0\xbd\xed\xb8\x80",
+        )
+    ):
         yield f"bytes that are no UTF-8 {number}", good.replace(b'"', b'"' + raw, 1)
         yield f"bytes that are no UTF-8 {number} in a value", b'{"a":"' + raw + b'",' + good[1:]
 
@@ -143,13 +161,31 @@ def not_this_document(document: Any, free: frozenset[str]) -> Iterator[tuple[str
                 for number, other in enumerate(others):
                     yield f"{kind} ({number}) at {where}", text(replaced(document, path, other))
         if isinstance(value, str) and path:
-            for number, raw in enumerate(('"\\u0000"', '"\\ud800"', '"a\\u0000' + CANARY + '"', '"\\udfff' + CANARY + '"')):
+            for number, raw in enumerate(
+                ('"\\u0000"', '"\\ud800"', '"a\\u0000' + CANARY + '"', '"\\udfff' + CANARY + '"')
+            ):
                 yield f"no text ({number}) at {where}", marked(document, path, raw)
         if type(value) is int and path[-1] not in DECIMALS:
-            for number, raw in enumerate(("1e5", f"{value}.0", f'"{value}"', "1e400", "-1e400", "9" * 4000, "true", "1e-400")):
+            for number, raw in enumerate(
+                ("1e5", f"{value}.0", f'"{value}"', "1e400", "-1e400", "9" * 4000, "true", "1e-400")
+            ):
                 yield f"no such number ({number}) at {where}", marked(document, path, raw)
         if isinstance(value, dict):
-            for number, name in enumerate((CANARY, "__proto__", "constructor", "", "x" * 10_000, "\u202eform", "\x7f", "a/b~c", "$ref", "Reason", "reason ")):
+            for number, name in enumerate(
+                (
+                    CANARY,
+                    "__proto__",
+                    "constructor",
+                    "",
+                    "x" * 10_000,
+                    "\u202eform",
+                    "\x7f",
+                    "a/b~c",
+                    "$ref",
+                    "Reason",
+                    "reason ",
+                )
+            ):
                 yield f"a member too many ({number}) at {where}", members_added(document, path, json.dumps(name) + ":1")
             for name in value:
                 yield f"{name} twice at {where}", members_added(document, path, json.dumps(name) + ":1")
@@ -223,13 +259,29 @@ FORMS = tuple(
     each.encode("utf-8", "surrogatepass")
     for each in (
         *("", "&", "=", "&&&&", "grant_type", "grant_type=", "grant_type=password", "grant_type=client_credentials%00"),
-        *("grant_type=client_credentials&grant_type=client_credentials", "GRANT_TYPE=client_credentials", "grant_type=%ZZ"),
+        *(
+            "grant_type=client_credentials&grant_type=client_credentials",
+            "GRANT_TYPE=client_credentials",
+            "grant_type=%ZZ",
+        ),
         *("grant_type[]=client_credentials", "grant_type=client_credentials&scope=clients:write+x", "%67rant_type=x"),
-        *("grant_type=client_credentials&scope=%00", "grant_type=client_credentials&scope=%ed%a0%80", "grant_type=a\0b"),
+        *(
+            "grant_type=client_credentials&scope=%00",
+            "grant_type=client_credentials&scope=%ed%a0%80",
+            "grant_type=a\0b",
+        ),
         *("grant_type=client_credentials&client_assertion=x", "grant_type=client_credentials&client_assertion_type=x"),
         *("&".join(f"a{number}=1" for number in range(1000)), "a" * 16_000, "grant_type=" + "a" * 16_000, "a" * 20_000),
-        *("grant_type=client_credentials;scope=x", "grant_type:client_credentials", '{"grant_type":"client_credentials"}'),
-        *("grant_type=client_credentials\r\nX-Injected: 1", "grant_type=\u202eclient_credentials", "grant_type=x\x1b[31m"),
+        *(
+            "grant_type=client_credentials;scope=x",
+            "grant_type:client_credentials",
+            '{"grant_type":"client_credentials"}',
+        ),
+        *(
+            "grant_type=client_credentials\r\nX-Injected: 1",
+            "grant_type=\u202eclient_credentials",
+            "grant_type=x\x1b[31m",
+        ),
         *(f"grant_type=client_credentials&scope={CANARY}{number}" for number in range(20)),
         *(f"{CANARY}{number}=1" for number in range(20)),
     )
@@ -244,7 +296,9 @@ def hostile_json(document: Any, free: frozenset[str]) -> Iterator[Hostile]:
     for number, (_, content) in enumerate(not_json(document)):
         if number % 40 == 0:
             yield Hostile(f"in pieces {number}", content, chunks=11)
-            yield Hostile(f"packed {number}", gzip.compress(content), (("content-type", JSON), ("content-encoding", "gzip")))
+            yield Hostile(
+                f"packed {number}", gzip.compress(content), (("content-type", JSON), ("content-encoding", "gzip"))
+            )
     yield from not_this_way(document, JSON)
 
 
@@ -254,7 +308,14 @@ def hostile_lines(document: Any, free: frozenset[str]) -> Iterator[Hostile]:
     for name, content in (*not_json(document), *not_this_document(document, free)):
         yield Hostile(f"a line: {name}", content.replace(b"\n", b" ") + b"\n", typed)
     wrong = text(replaced(document, (next(iter(document)),), 5))
-    ends: Mapping[str, bytes] = {"CR": b"\r", "CRLF": b"\r\n", "LS": "\u2028".encode(), "NUL": b"\0", "VT": b"\x0b", "RS": b"\x1e"}
+    ends: Mapping[str, bytes] = {
+        "CR": b"\r",
+        "CRLF": b"\r\n",
+        "LS": "\u2028".encode(),
+        "NUL": b"\0",
+        "VT": b"\x0b",
+        "RS": b"\x1e",
+    }
     for name, end in ends.items():
         yield Hostile(f"lines that end with {name}", (wrong + end) * 3, typed)
         yield Hostile(f"an empty line of {name}", end * 3 + wrong, typed)
@@ -269,7 +330,9 @@ def hostile_forms() -> Iterator[Hostile]:
     for number, content in enumerate(FORMS):
         yield Hostile(f"form {number}", content, typed)
         yield Hostile(f"form {number} in pieces", content, typed, chunks=5)
-        yield Hostile(f"form {number} packed and cut", gzip.compress(content)[:-1], (*typed, ("content-encoding", "gzip")))
+        yield Hostile(
+            f"form {number} packed and cut", gzip.compress(content)[:-1], (*typed, ("content-encoding", "gzip"))
+        )
     for name, content in not_json({"grant_type": "client_credentials"}):
         yield Hostile(f"JSON: {name}", content, typed)
     yield from not_this_way(b"grant_type=client_credentials", FORM)

@@ -14,7 +14,9 @@ from gateway.errors import ContentTooLarge, MalformedRequest, Text, UnsupportedM
 from gateway.flow.read import parse_json
 
 _PIECE = 1024 * 1024
-_MEDIA_TYPE = re.compile(r"""[ \t]*([^ \t;,]+)[ \t]*(?:;[ \t]*(?:charset=(?:utf-?8|"utf-?8"))?[ \t]*)?""", re.IGNORECASE)
+_MEDIA_TYPE = re.compile(
+    r"""[ \t]*([^ \t;,]+)[ \t]*(?:;[ \t]*(?:charset=(?:utf-?8|"utf-?8"))?[ \t]*)?""", re.IGNORECASE
+)
 """A media type, in UTF-8 if a charset is said (RFC 9110, 8.3.1)."""
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -86,15 +87,25 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """All that may be done at a path: several routes may share it."""
-    routes = request.app.router.routes
+    """All that may be done at a path: several routes may share it, but one that names it whole has it for itself."""
+    routes = _named(request) or request.app.router.routes
     scopes = [{**request.scope, "method": method} for method in ("DELETE", "GET", "POST", "PUT")]
     return [scope["method"] for scope in scopes if any(route.matches(scope)[0] is Match.FULL for route in routes)]
+
+
+def _named(request: Request) -> list[APIRoute]:
+    """The routes whose path is the one asked for, letter for letter."""
+    path = request.scope["path"]
+    return [each for each in request.app.router.routes if isinstance(each, APIRoute) and each.path == path]
 
 
 async def _parameters(request: Request, error: Exception) -> Response:
     """Wrong parameters or bodies of the small routes: a malformed request, without the values."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
+    if _named(request) and request.method not in (methods := _methods(request)):  # `/{report}` took it for an id
+        answer = respond(errors.MethodNotAllowed(), request)
+        answer.headers["Allow"] = ", ".join(methods)
+        return answer
     places = [
         Place(
             ".".join(str(step) for step in fault["loc"][1:]) or str(fault["loc"][0]),

@@ -83,10 +83,8 @@ class FindingShape(BaseModel):
     message: str = Field(description="In Vietnamese or English, by `Accept-Language`.")
 
 
-class ReportAnswer(BaseModel):
-    """A report as the gateway took it."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [ACCEPTED]})
+class ReportHead(BaseModel):
+    """A report, without its rows and its receipt."""
 
     id: UUID
     status: Status
@@ -101,6 +99,13 @@ class ReportAnswer(BaseModel):
     late: bool | None = Field(description="Received after 24:00 of the deadline; null when rejected.")
     sha256: str = Field(description="Of the bytes pushed, after any Content-Encoding was removed.")
     findings: list[FindingShape]
+
+
+class ReportAnswer(ReportHead):
+    """A report as the gateway took it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [ACCEPTED]})
+
     receipt: str | None = Field(description="The signed proof of acceptance, a compact JWS.")
 
 

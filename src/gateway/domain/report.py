@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from gateway.domain.document import Document, choice
 from gateway.domain.form_document import LARGEST, Severity
-from gateway.domain.period import PeriodError, parse_period
+from gateway.domain.period import PERIOD_PATTERN, PeriodError, parse_period
 from gateway.errors import Language, Text
 
 
@@ -84,6 +84,12 @@ def _as_they_are(rows: Any, check: ValidatorFunctionWrapHandler) -> Any:
     return check([{} if type(row) is dict else row for row in rows[: wrong[-1] + 1]]) if wrong else rows
 
 
+def _or_null(schema: dict[str, Any]) -> None:
+    """In the schema: null is the same as absent."""
+    rest = {name: schema.pop(name) for name in list(schema) if name not in {"default", "title", "description"}}
+    schema["anyOf"] = [rest, {"type": "null"}]
+
+
 ShortText = Annotated[str, StringConstraints(max_length=4000)]
 
 
@@ -120,9 +126,11 @@ class Submission(Document):
 
     form: str = Field(min_length=1, max_length=50, examples=["TTHC_06A"])
     agency: str = Field(min_length=1, max_length=100, examples=["H26.18"])
-    period: Annotated[str, AfterValidator(_a_period)] = Field(min_length=1, max_length=40, examples=["2026-Q3"])
+    period: Annotated[str, AfterValidator(_a_period)] = Field(
+        min_length=1, max_length=40, examples=["2026-Q3"], json_schema_extra={"pattern": PERIOD_PATTERN}
+    )
     rows: Annotated[list[dict[str, Any]], WrapValidator(_as_they_are)]
-    kind: Annotated[ReportKind, choice(ReportKind)] = ReportKind.own
+    kind: Annotated[ReportKind, choice(ReportKind)] = Field(default=ReportKind.own, json_schema_extra=_or_null)
     explanations: Annotated[
         Annotated[list[Explanation], Field(max_length=10_000)] | None, WrapValidator(_first_ones_first)
     ] = None
@@ -130,7 +138,7 @@ class Submission(Document):
     corrects: Annotated[UUID | None, BeforeValidator(_uuid)] = None
     reason: ShortText | None = None
     form_version: int | None = Field(default=None, ge=1, le=LARGEST)
-    classification: ShortText = "none"
+    classification: ShortText = Field(default="none", json_schema_extra=_or_null)
 
     @model_validator(mode="before")
     @classmethod
