@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - lists of literals
 """Bodies that mean no good, made by rules from one that means well: for any route that takes JSON, forms or lines.
 
 Every one of them must be refused. Whoever adds a rule adds it for every route there is and will be.
@@ -43,7 +44,7 @@ LITERALS = (
 )  # fmt: skip
 """What is no value of strict JSON, or none that can be held."""
 
-WRONG = {
+WRONG: dict[str, tuple[object, ...]] = {
     "a string": ("x" + CANARY, ""),
     "a number": (5, -1, 0, 1.5, 10**40),
     "a boolean": (True, False),
@@ -150,7 +151,8 @@ def not_json(document: Any) -> Iterator[tuple[str, bytes]]:
 
 def not_this_document(document: Any, free: frozenset[str]) -> Iterator[tuple[str, bytes]]:
     """Strict JSON that is not what a route takes; ``free`` names members that may be anything."""
-    for number, value in enumerate((None, True, 0, 1.5, "", CANARY, [], [[]], [document, document], [None])):
+    whole: tuple[object, ...] = (None, True, 0, 1.5, "", CANARY, [], [[]], [document, document], [None])
+    for number, value in enumerate(whole):
         yield f"no object {number}", text(value)
     for path, value in places(document):
         if not free.isdisjoint(map(str, path)):

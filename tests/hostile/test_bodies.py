@@ -7,7 +7,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -156,7 +156,7 @@ class Caller:
 
 
 @pytest.fixture
-async def caller(app: FastAPI, gateway: Gateway, client_for: NewClient) -> AsyncIterator[Caller]:
+async def caller(app: FastAPI, gateway: Gateway, client_for: NewClient) -> Caller:
     scopes = [scope.value for scope in Scope if scope is not Scope.reports_relay]
     account = await add_account(gateway.engine, scopes, None)
     country = await client_for(*scopes)
@@ -165,7 +165,7 @@ async def caller(app: FastAPI, gateway: Gateway, client_for: NewClient) -> Async
     delivery, *_ = await deliveries(gateway.engine)
     values = {"report": report, "client": str(account.id), "name": "national", "delivery": str(delivery["id"])}
     token = bearer(gateway.tokens, account.id, scopes, None)["Authorization"]
-    yield Caller(app, token, values)
+    return Caller(app, token, values)
 
 
 async def standing(gateway: Gateway) -> dict[str, object]:

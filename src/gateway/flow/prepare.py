@@ -19,7 +19,7 @@ from gateway.flow.related import Series, Wanted, wanted
 from gateway.flow.relay import FirstReceipt, require_same
 
 MAX_WORK = 20_000_000
-"""Rows times the length of the rules that one report may ask for: a few seconds of judging."""
+"""Rows times the weight of the rules that one report may ask for: a few seconds of judging."""
 
 
 @dataclass(frozen=True, slots=True)
