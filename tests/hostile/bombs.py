@@ -12,11 +12,11 @@ from fractions import Fraction
 from gateway.domain.form import Form
 from gateway.domain.form_document import FormDocument
 from gateway.domain.rule_syntax import RuleError
-from gateway.domain.rules import Column, Kind, Scope, Undecided, compile_check
+from gateway.domain.rules import Check, Column, Kind, Scope, Undecided, compile_check
 
 NAMES = [f"a{index}" for index in range(12)]
 COLUMNS = {name: Column(index, Kind.number, 10) for index, name in enumerate(NAMES)}
-ROWS = 30
+ROWS = 8
 
 
 def figure(chance: random.Random) -> Fraction:
@@ -52,6 +52,17 @@ def chains() -> list[str]:
     return [f"a0{each} > 0" for each in made]
 
 
+def judging(check: Check, scope: Scope, rows: list[tuple[Fraction, ...]]) -> float:
+    """Seconds of this process that the rows take."""
+    began = time.process_time()
+    for row in rows:
+        try:
+            check.judge(scope.at(row, None))
+        except Undecided:
+            continue
+    return time.process_time() - began
+
+
 def main(seed: int, count: int) -> None:
     chance = random.Random(seed)  # noqa: S311
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
@@ -66,13 +77,8 @@ def main(seed: int, count: int) -> None:
         except RuleError:
             continue
         judged += 1
-        began = time.process_time()
-        for row in rows:
-            try:
-                check.judge(scope.at(row, None))
-            except Undecided:
-                continue
-        worst = max(worst, ((time.process_time() - began) / ROWS / check.weight * 1e6, text))
+        took = min(judging(check, scope, rows) for _ in range(3))
+        worst = max(worst, (took / ROWS / check.weight * 1e6, text))
     began = time.process_time()
     indicators = [
         {"id": name, "title": {"vi": "x", "en": "x"}, "type": "decimal", "scale": 10, "over_agencies": "none",

@@ -17,14 +17,14 @@ def test_no_rule_takes_more_time_than_it_weighs_and_more_memory_than_there_is(se
     """In a process with a gigabyte and a minute: it ends by itself, or is ended."""
     script = Path(__file__).parent / "bombs.py"
     done = subprocess.run(
-        [sys.executable, script, str(seed), "150"],
+        [sys.executable, script, str(seed), "60"],
         capture_output=True,
         text=True,
         check=True,
         env={"PYTHONPATH": ":".join(sys.path)},
     )
     judged, microseconds, compiling, rule = done.stdout.split(maxsplit=3)
-    assert int(judged) >= 40
+    assert int(judged) >= 20
     assert float(microseconds) < MOST, rule
     assert float(compiling) < 20
-    assert MAX_WORK * MOST / 1e6 <= 20  # seconds that one report may be judged for, where all is at its worst
+    assert MAX_WORK * MOST / 1e6 <= 40  # seconds that one report may be judged for, where all is at its worst

@@ -18,7 +18,7 @@ from gateway.flow.read import read_submission
 from gateway.flow.related import Series, Wanted, wanted
 from gateway.flow.relay import FirstReceipt, require_same
 
-MAX_WORK = 20_000_000
+MAX_WORK = 40_000_000
 """Rows times the weight of the rules that one report may ask for: a few seconds of judging."""
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -135,14 +135,18 @@ class Intake:
             return InternalError()
 
     async def _attempt(self, connection: Any, catalogue: Catalogue, pushes: Sequence[Push]) -> list[Reply]:
-        prepared = [_prepare(push, catalogue) for push in pushes]
+        prepared = await _apart(pushes, lambda: [_prepare(push, catalogue) for push in pushes])
         able = [each for each in prepared if isinstance(each, Prepared)]
         revision, knowledge = await _known(connection, catalogue, able)
         if revision != catalogue.revision:
             raise Overtaken("a newer catalogue")
-        decisions: list[Decision] = [
-            judge(each, knowledge, self.render, self.sign) if isinstance(each, Prepared) else each for each in prepared
-        ]
+        decisions: list[Decision] = await _apart(
+            pushes,
+            lambda: [
+                judge(each, knowledge, self.render, self.sign) if isinstance(each, Prepared) else each
+                for each in prepared
+            ],
+        )
         new = [each for each in decisions if isinstance(each, Stored)]
         if new:
             deliveries = [delivery for each in new for delivery in new_deliveries(each, catalogue, _today())]
@@ -176,6 +180,17 @@ _UNKNOWN = Text(
     "The database is not available and it is not known whether the report was stored. "
     "Send the same bytes again (with the same Idempotency-Key, if any): nothing is stored twice.",
 )
+
+
+_LARGE = 64 * 1024
+"""Bytes of pushes from which on they are judged beside the event loop, where others are served meanwhile."""
+T = TypeVar("T")
+
+
+async def _apart(pushes: Sequence[Push], work: Callable[[], T]) -> T:
+    """Do what takes long for large pushes in a thread; for small ones that would only be slower."""
+    large = sum(len(push.body) for push in pushes) > _LARGE
+    return await asyncio.to_thread(work) if large else work()
 
 
 def _prepare(push: Push, catalogue: Catalogue) -> Prepared | GatewayError:
@@ -227,10 +242,10 @@ def _knowledge(catalogue: Catalogue, standing: Standing, prepared: Sequence[Prep
 async def check(intake: Intake, push: Push) -> Verdict:
     """What validation would say of a push; nothing is stored. Raises as ``prepare`` does."""
     catalogue = await intake.catalogues.newest()
-    prepared = prepare(push, catalogue, _today())
+    prepared = await _apart([push], lambda: prepare(push, catalogue, _today()))
     async with driver(intake.engine) as connection:
         _, knowledge = await _known(connection, catalogue, [prepared])
-    return verdict_on(prepared, knowledge)
+    return await _apart([push], lambda: verdict_on(prepared, knowledge))
 
 
 def _today() -> date:
