@@ -16,7 +16,7 @@ from gateway.domain.rules import Check, Column, Kind, Scope, Undecided, compile_
 
 NAMES = [f"a{index}" for index in range(12)]
 COLUMNS = {name: Column(index, Kind.number, 10) for index, name in enumerate(NAMES)}
-ROWS = 8
+ROWS = 4
 
 
 def figure(chance: random.Random) -> Fraction:

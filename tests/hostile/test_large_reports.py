@@ -13,7 +13,7 @@ from gateway_under_test import RunningServer, add_account, bearer
 async def test_while_a_large_report_is_judged_others_are_served(server: RunningServer, gateway: Gateway) -> None:
     account = await add_account(gateway.engine, ["reports:write"], None)
     headers = bearer(gateway.tokens, account.id, ["reports:write"], None) | {"Content-Type": "application/json"}
-    wrong = [a_row(sector=f"S{number}", received_total=number) for number in range(20_000)]
+    wrong = [a_row(sector=f"S{number}", received_total=number) for number in range(10_000)]
     large = body(a_report(rows=wrong))
     async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60) as client:
         judged = asyncio.create_task(client.post("/v1/reports/validate", content=large))
