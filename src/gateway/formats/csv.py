@@ -1,12 +1,20 @@
-"""CSV (RFC 4180, UTF-8): a header, then a line a row; a blank is an empty field."""
+"""CSV (RFC 4180, UTF-8): a header, then a line a row; a blank is an empty field.
+
+A text that a spreadsheet would take for a formula comes after an apostrophe (OWASP, CSV Injection): it was written by
+whoever sent it, and is opened by somebody else. Figures are figures, and begin as they do; exact texts are in JSON.
+"""
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 def _text(value: object) -> object:
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:f}" if isinstance(value, Decimal) else value
