@@ -112,7 +112,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.gateway = gateway
-    for router in (
+    routers = (
         reports.router,
         consolidations.router,
         lineage.router,
@@ -131,9 +131,10 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         tokens.router,
         clients.router,
         health.router,
-    ):
+    )
+    for router in routers:
         app.include_router(router)
-    install_problems(app)
+    install_problems(app, routers)
     documents.install_documents(app)
     app.add_middleware(Edge, traffic=Traffic() if gateway is None else gateway.metrics.traffic)
     return app
