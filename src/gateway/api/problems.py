@@ -87,7 +87,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """All that may be done at a path: several routes may share it, but those that name it whole have it for themselves."""
+    """All that may be done at a path: routes may share it, but those that name it whole have it for themselves."""
     named = _named(request)
     if named:
         return named
@@ -134,7 +134,7 @@ def install_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     named: dict[str, list[str]] = {}
     for route in (each for router in routers for each in router.routes if isinstance(each, APIRoute)):
         if "{" not in route.path:
-            named[route.path] = sorted({*named.get(route.path, ()), *route.methods})
+            named[route.path] = sorted({*named.get(route.path, ()), *(route.methods or ())})
     app.state.named = named
     app.add_exception_handler(GatewayError, _refused)
     app.add_exception_handler(HTTPException, _http)
