@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit format unit histories bench proof lock openapi
+.PHONY: help setup demo test check audit format unit histories fuzz bench proof lock openapi
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,9 @@ unit: setup
 
 histories: setup ## recompute the figures of many more histories with another engine, some minutes
 	$(BIN)/pytest --hypothesis-profile=long tests/api/test_exact.py $(ARGS)
+
+fuzz: setup ## try hostile bodies, rules and every case of the OpenAPI document at length, as each role
+	$(BIN)/pytest -n 2 --dist loadgroup --hypothesis-profile=long tests/hostile $(ARGS)
 
 $(VENV)/.bench: requirements-bench.txt $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-bench.txt

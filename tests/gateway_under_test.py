@@ -29,6 +29,7 @@ from gateway.access.scopes import Scope
 from gateway.access.secrets import new_secret, secret_hash
 from gateway.access.tokens import Caller, Tokens
 from gateway.api.deps import Gateway
+from gateway.api.incoming import Bounds, bounded
 from gateway.app import build_app, build_gateway
 from gateway.catalog import bundled_documents
 from gateway.db.clients import add_client, add_credential
@@ -445,6 +446,10 @@ class Worker:
     bundled: Held | None = None
 
 
+MOST_CONNECTIONS = 300
+"""Connections that a server of the tests holds."""
+
+
 class RunningServer:
     """The API as a process of its own, on a port of its own."""
 
@@ -455,6 +460,7 @@ class RunningServer:
             "GATEWAY_DATABASE_URL": url,
             "GATEWAY_DATA_DIR": str(settings.data_dir),
             "GATEWAY_BODY_TIMEOUT_SECONDS": "1",
+            "GATEWAY_HEAD_TIMEOUT_SECONDS": "1",
         }
         self.process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, env=environment)
         assert self.process.stdout
@@ -480,10 +486,12 @@ def serve() -> None:
     configure_logs("error")
     assert settings.sqlalchemy_url
     app = build_app(build_gateway(settings, open_engine(settings, settings.sqlalchemy_url, Role.api)))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    http = bounded(Bounds(settings.head_timeout_seconds, left_over=1, unread=1, connections=MOST_CONNECTIONS))
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         sys.stdout.write(f"{listening.getsockname()[1]}\n")
         sys.stdout.flush()
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", proxy_headers=False)).run(sockets=[listening])
+        config = uvicorn.Config(app, http=http, log_level="error", proxy_headers=False, timeout_keep_alive=2)
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 if __name__ == "__main__":

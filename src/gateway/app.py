@@ -124,7 +124,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.gateway = gateway
-    for router in (
+    routers = (
         reports.router,
         consolidations.router,
         lineage.router,
@@ -145,9 +145,10 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         log.router,
         signers.router,
         health.router,
-    ):
+    )
+    for router in routers:
         app.include_router(router)
-    install_problems(app)
+    install_problems(app, routers)
     documents.install_documents(app)
     app.add_middleware(
         Edge,

@@ -111,6 +111,13 @@ class NotAcceptable(GatewayError):
     title = Text("Không có định dạng được yêu cầu", "Not acceptable")
 
 
+class RequestTimeout(GatewayError):
+    """The head of the request did not come in time (RFC 9110, 15.5.9)."""
+
+    status, slug = 408, "request-timeout"
+    title = Text("Yêu cầu được gửi quá chậm", "The request came too slowly")
+
+
 class RevisionConflict(GatewayError):
     """A current report exists and ``corrects`` is not its id."""
 
@@ -186,6 +193,13 @@ class TooManyRequests(GatewayError):
 
     status, slug = 429, "too-many-requests"
     title = Text("Quá nhiều yêu cầu", "Too many requests")
+
+
+class HeadTooLarge(GatewayError):
+    """The address and the header fields of the request are too long or too many (RFC 6585, 5)."""
+
+    status, slug = 431, "head-too-large"
+    title = Text("Phần đầu của yêu cầu quá lớn", "The head of the request is too large")
 
 
 class InternalError(GatewayError):

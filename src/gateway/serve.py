@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import resource
 import signal
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import structlog
 import uvicorn
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.api.incoming import Bounds, bounded
 from gateway.app import build_app, build_gateway
 from gateway.catalog import bundled_documents
 from gateway.db.engine import Way, ways
@@ -37,6 +39,12 @@ class Server(uvicorn.Server):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)
         yield
+
+
+def most_connections(settings: Settings) -> int:
+    """As many as set, if the process may open so many files; some are kept for the database and for upstreams."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(settings.max_connections, files - files // 4))
 
 
 async def prepare(engine: AsyncEngine, settings: Settings) -> None:
@@ -77,7 +85,7 @@ async def serve(settings: Settings, with_worker: bool) -> None:
                 proxy_headers=False,  # read here, of proxies that are trusted by setting alone
                 timeout_keep_alive=65,
                 timeout_graceful_shutdown=30,
-                h11_max_incomplete_event_size=64 * 1024,
+                http=bounded(Bounds(settings.head_timeout_seconds, connections=most_connections(settings))),
             )
         )
         notifier = Notifier(engine)

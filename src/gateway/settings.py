@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     max_batch_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024)
     body_timeout_seconds: float = Field(default=60, gt=0)
     """How long a client may take to send one body, or 1 MiB of a batch."""
+    head_timeout_seconds: float = Field(default=10, gt=0)
+    """How long a client may take to send the head of a request, from the connection on."""
+    max_connections: int = Field(default=10_000, ge=10)
+    """Connections that one process holds; past them, whoever has rested longest makes room."""
     sdmx_agency: str = Field(default="VNGOV", pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=50)
     """Id of the maintenance agency in SDMX, under which structures are published."""
     token_seconds: int = Field(default=900, ge=60, le=3600)

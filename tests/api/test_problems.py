@@ -194,3 +194,11 @@ async def test_a_client_that_goes_away_is_no_fault_of_ours(app: FastAPI, provinc
     with structlog.testing.capture_logs() as events:
         await app(scope, gone, unheard)
     assert [event for event in events if event["log_level"] == "error"] == []
+
+
+@pytest.mark.parametrize("path", ["/v1/reports/batch", "/v1/reports/validate"])
+async def test_a_name_that_a_route_has_for_itself_is_no_id_of_another(country: httpx.AsyncClient, path: str) -> None:
+    for method in ("GET", "DELETE"):
+        answer = await country.request(method, path)
+        refused(answer, 405, "method-not-allowed")
+        assert answer.headers["allow"] == "POST"

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 from joserfc import jwt
+from joserfc.jwk import OKPKey
 from uuid_utils.compat import uuid7
 
 from factories import a_codelist, a_form, a_regime, a_report, an_agency, body
@@ -392,6 +393,12 @@ def by_the_public_key(gateway: Gateway) -> str:
     return f"{content}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
+def altered(gateway: Gateway) -> str:
+    head, _, signature = signed(gateway, agency="H29").split(".")
+    return ".".join([head, signed(gateway).split(".")[1], signature])
+
+
+FOREIGN_KEY = OKPKey.generate_key("Ed25519")
 BAD: dict[str, Callable[[Gateway], str]] = {
     "none at all": lambda _: "",
     "expired": lambda gateway: signed(gateway, exp=int(time.time()) - 62),
@@ -400,6 +407,14 @@ BAD: dict[str, Callable[[Gateway], str]] = {
     "without a signature": unsigned,
     "HS256 with the public key": by_the_public_key,
     "of another type": lambda gateway: signed(gateway, header={"typ": "JWT"}),
+    "by a key of nobody's under the id of ours": lambda gateway: signed(
+        gateway, OKPKey.generate_key("Ed25519", {"kid": str(gateway.keys.tokens.current.kid)})
+    ),
+    "of a key it brings along": lambda gateway: signed(
+        gateway, FOREIGN_KEY, header={"kid": None, "jwk": FOREIGN_KEY.as_dict(private=False)}
+    ),
+    "cut short": lambda gateway: signed(gateway)[:-10],
+    "with other claims under the signature": altered,
     "signed by the key of receipts": lambda gateway: signed(gateway, gateway.keys.receipts.current),
 }
 

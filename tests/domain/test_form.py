@@ -272,7 +272,16 @@ def test_a_rule_does_not_read_its_own_form_as_another_one() -> None:
 def test_a_rule_about_the_reports_within_weighs_as_often_as_it_is_read() -> None:
     plain, year = "amount > 0", "amount == within(amount)"
     form = compiled(rules=[a_rule(check=plain), a_rule(id="R2", check=year)])
-    assert form.weight == len(plain) + TIMES_WITHIN * len(year)
+    once, often = (rule.check.weight for rule in form.rules)
+    assert (once, often) == (len(plain) + 30, len(year) + 40)
+    assert form.weight == once + TIMES_WITHIN * often
+
+
+def test_a_product_weighs_more_than_a_sum_and_many_digits_end_it() -> None:
+    summed, multiplied = (
+        compiled(rules=[a_rule(check=check)]).weight for check in ("amount + 1 > 0", "amount * 1 > 0")
+    )
+    assert multiplied == summed + 50
 
 
 def test_titles_are_told_in_both_languages() -> None:

@@ -1,6 +1,7 @@
 """Reading bodies: the right media type, decoded, within limits of size and time."""
 
 import asyncio
+import re
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
@@ -13,14 +14,17 @@ from gateway.errors import ContentTooLarge, MalformedRequest, Text, UnsupportedM
 from gateway.flow.read import parse_json
 
 _PIECE = 1024 * 1024
+_MEDIA_TYPE = re.compile(
+    r"""[ \t]*([^ \t;,]+)[ \t]*(?:;[ \t]*(?:charset=(?:utf-?8|"utf-?8"))?[ \t]*)?""", re.IGNORECASE
+)
+"""A media type, in UTF-8 if a charset is said (RFC 9110, 8.3.1)."""
 
 
 def media_type_of(request: Request, *allowed: str) -> str:
     """The body's media type without parameters; raises ``UnsupportedMediaType`` unless it is allowed."""
-    given, _, parameters = request.headers.get("content-type", "").partition(";")
-    media_type = given.strip().lower()
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if media_type not in allowed or charset not in {"", "utf-8", "utf8"}:
+    given = _MEDIA_TYPE.fullmatch(request.headers.get("content-type", ""))
+    media_type = given[1].lower() if given else ""
+    if media_type not in allowed:
         names = ", ".join(allowed)
         raise UnsupportedMediaType(
             Text(f"Chỉ nhận {names} (UTF-8).", f"This route takes {names} (UTF-8)."),

@@ -13,7 +13,7 @@ from gateway.api.json import Json
 from gateway.api.lists import Limit, bad_cursor, from_cursor, to_cursor
 from gateway.api.parameters import OnlyForm, Under, form_key
 from gateway.api.refusals import problems
-from gateway.api.shapes import ACCEPTED, ReportAnswer
+from gateway.api.shapes import ACCEPTED, ReportHead
 from gateway.api.subtree import agency_keys
 from gateway.db.changes import Change, Position, WantedChanges, find_changes
 from gateway.db.engine import driver
@@ -40,7 +40,7 @@ class ChangeShape(BaseModel):
 
     change: What
     at: datetime
-    report: ReportAnswer = Field(description="Without its receipt.")
+    report: ReportHead
     replaces: UUID | None = Field(description="Of a correction: the report that stops counting.")
     reason: str | None
 

@@ -90,7 +90,7 @@ async def _sight(catalogue: NewestCatalogue, caller: Registrar, today: Today) ->
 Sight = Annotated[Sees, Depends(_sight)]
 
 
-@router.get("", response_model=ClientPage, responses=problems(400, 401, 403))
+@router.get("", response_model=ClientPage, responses=problems(400, 401, 403, 404))
 async def list_clients(
     gateway: GatewayParts,
     catalogue: NewestCatalogue,

@@ -10,7 +10,7 @@ from gateway.api.body import read_document, takes
 from gateway.api.deps import GatewayParts, NewestCatalogue, Reader, Spoken, Today, Writer
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
-from gateway.api.parameters import ExactAgency, OnlyForm, Under, form_key, require_period
+from gateway.api.parameters import ExactAgency, OnePeriod, OnlyForm, Under, form_key, require_period
 from gateway.api.push import answer_of, push_of
 from gateway.api.refusals import problems
 from gateway.api.reports import whole_report
@@ -21,6 +21,7 @@ from gateway.db.engine import driver
 from gateway.db.reading import KeptReport, find_report
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.document import Document
+from gateway.domain.period import PERIOD_PATTERN
 from gateway.errors import (
     GatewayError,
     InternalError,
@@ -43,7 +44,7 @@ class ConsolidationRequest(Document):
     )
 
     form: str = Field(min_length=1, max_length=50)
-    period: str = Field(min_length=1, max_length=40)
+    period: str = Field(min_length=1, max_length=40, json_schema_extra={"pattern": PERIOD_PATTERN})
     agency: str = Field(min_length=1, max_length=100, description="The parent; its direct children are consolidated.")
     require_complete: bool = Field(False, description="Refuse (409) when a child's report is missing.")
     reason: str | None = Field(None, min_length=1, max_length=4000, description="Why it is made anew, if it is.")
@@ -127,7 +128,7 @@ async def list_consolidations(
     agency: ExactAgency = None,
     under: Under = None,
     form: OnlyForm = None,
-    period: str | None = None,
+    period: OnePeriod = None,
     stale: Annotated[bool | None, Query(description="Only those whose parts have changed (or have not).")] = None,
 ) -> Response:
     """Current consolidations that were made here, newest first, with what has changed since.

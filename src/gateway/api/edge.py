@@ -1,4 +1,4 @@
-"""The outermost layer of every request: a request id, security headers, an answer whatever happens, and its count."""
+"""The outermost layer of every request: a sound head, a request id, security headers, an answer, and its count."""
 
 import re
 from time import perf_counter
@@ -9,7 +9,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
-from gateway.api.problems import unexpected
+from gateway.api.head import fault_of, trace_of
+from gateway.api.problems import respond, unexpected
 from gateway.api.traffic import Traffic
 from gateway.db.subtree import NOTHING, seeing
 
@@ -30,7 +31,8 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class Edge:
-    """ASGI middleware. A client's ``X-Request-Id`` is kept if it is a plain token, else one is made."""
+    """ASGI middleware. A client's ``X-Request-Id`` is kept if it is a plain token, else one is made; the trace of a
+    ``traceparent`` is named in the log."""
 
     def __init__(self, app: ASGIApp, traffic: Traffic, is_https: bool = False) -> None:
         self.app, self.traffic = app, traffic
@@ -41,10 +43,11 @@ class Edge:
             await self.app(scope, receive, send)
             return
         began = perf_counter()
-        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        headers = dict(scope["headers"])
+        given, trace = headers.get(b"x-request-id", b""), trace_of(headers.get(b"traceparent", b""))
         request_id = given.decode() if _REQUEST_ID.fullmatch(given) else str(uuid7())
         scope["request_id"] = request_id
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        structlog.contextvars.bind_contextvars(request_id=request_id, **({"trace_id": trace} if trace else {}))
         status: int | None = None
 
         async def send_marked(message: Message) -> None:
@@ -58,6 +61,10 @@ class Edge:
             await send(message)
 
         try:
+            fault = fault_of(scope)
+            if fault is not None:
+                await respond(fault, Request(scope))(scope, receive, send_marked)
+                return
             with seeing(NOTHING):  # until it is known who calls
                 await self.app(scope, receive, send_marked)
         except ClientDisconnect:

@@ -21,6 +21,7 @@ from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.document import LAST_DAY, Day, Document
 from gateway.domain.obligation import Extension, Whose
+from gateway.domain.period import PERIOD_PATTERN
 from gateway.errors import Forbidden, StateConflict, Text
 from gateway.flow.prepare import find_agency
 
@@ -45,7 +46,7 @@ class ExtensionRequest(Document):
     )
 
     form: str = Field(min_length=1, max_length=50)
-    period: str = Field(min_length=1, max_length=40)
+    period: str = Field(min_length=1, max_length=40, json_schema_extra={"pattern": PERIOD_PATTERN})
     agency: str | None = Field(None, max_length=100)
     under: str | None = Field(None, max_length=100, description="Its whole subtree; of the client's own, all below.")
     until: Day = Field(le=LAST_DAY, description="The last day a report is taken.")

@@ -5,12 +5,16 @@ from typing import Annotated
 from fastapi import Query
 
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.period import PeriodError, expand, parse_period
+from gateway.domain.period import PERIOD_PATTERN, PeriodError, expand, parse_period
 from gateway.errors import MalformedRequest, NotFound, Place, Text
 
 Form = Annotated[str, Query(description="The form's code.", examples=["TTHC_06A"])]
 PeriodRange = Annotated[
     str, Query(description="One period, a list `2026-Q1,2026-Q2`, or a range `2025-Q1..2026-Q3`.", examples=["2026-Q3"])
+]
+OnePeriod = Annotated[
+    str | None,
+    Query(description="Only this period.", examples=["2026-Q3"], json_schema_extra={"pattern": PERIOD_PATTERN}),
 ]
 ExactAgency = Annotated[str | None, Query(description="Exactly this agency.")]
 Under = Annotated[str | None, Query(description="This agency and everything below it; the client's own if absent.")]

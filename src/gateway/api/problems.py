@@ -1,11 +1,12 @@
 """Problems (RFC 9457): the one place that knows what a refusal looks like as HTTP."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -86,15 +87,29 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """All that may be done at a path: several routes may share it."""
+    """All that may be done at a path: routes may share it, but those that name it whole have it for themselves."""
+    named = _named(request)
+    if named:
+        return named
     routes = request.app.router.routes
     scopes = [{**request.scope, "method": method} for method in ("DELETE", "GET", "POST", "PUT")]
     return [scope["method"] for scope in scopes if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
+def _named(request: Request) -> list[str]:
+    """What the routes take whose path is the one asked for, letter for letter."""
+    named: Mapping[str, list[str]] = request.app.state.named
+    return named.get(request.scope["path"], [])
+
+
 async def _parameters(request: Request, error: Exception) -> Response:
     """Wrong parameters or bodies of the small routes: a malformed request, without the values."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
+    methods = _named(request)
+    if methods and request.method not in methods:  # `/{report}` took it for an id
+        answer = respond(errors.MethodNotAllowed(), request)
+        answer.headers["Allow"] = ", ".join(methods)
+        return answer
     places = [
         Place(
             ".".join(str(step) for step in fault["loc"][1:]) or str(fault["loc"][0]),
@@ -114,7 +129,13 @@ async def unexpected(request: Request, error: Exception) -> Response:
     return respond(errors.InternalError(), request)
 
 
-def install_problems(app: FastAPI) -> None:
+def install_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Answer every refusal as a problem. ``routers`` are those of the app."""
+    named: dict[str, list[str]] = {}
+    for route in (each for router in routers for each in router.routes if isinstance(each, APIRoute)):
+        if "{" not in route.path:
+            named[route.path] = sorted({*named.get(route.path, ()), *(route.methods or ())})
+    app.state.named = named
     app.add_exception_handler(GatewayError, _refused)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _parameters)

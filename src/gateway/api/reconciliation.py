@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue
 from gateway.api.json import Json
-from gateway.api.parameters import OnlyForm, form_key, require_period
+from gateway.api.parameters import OnePeriod, OnlyForm, form_key, require_period
 from gateway.api.refusals import problems
 from gateway.api.sight import Name, Sight
 from gateway.connectors.connector import Answers, Connector, ConnectorSettings, InvalidConnectorSettings, UpstreamSilent
@@ -98,7 +98,7 @@ async def reconcile_connector(
     catalogue: NewestCatalogue,
     sees: Sight,
     form: OnlyForm = None,
-    period: str | None = None,
+    period: OnePeriod = None,
     heals: Annotated[
         bool, Query(alias="heal", description="Whether what the upstream lacks is sent again; false: only look.")
     ] = True,

@@ -28,7 +28,7 @@ from gateway.api.differences import DifferenceShape
 from gateway.api.files import check_file, receive_file, report_type_of
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
-from gateway.api.parameters import ExactAgency, OnlyForm, Under, form_key, require_period
+from gateway.api.parameters import ExactAgency, OnePeriod, OnlyForm, Under, form_key, require_period
 from gateway.api.push import push_of
 from gateway.api.refusals import problems
 from gateway.api.relay import ENDED, RELAYED, ended_at, may_speak_for, relayed
@@ -186,7 +186,7 @@ async def list_reports(
     agency: ExactAgency = None,
     under: Under = None,
     form: OnlyForm = None,
-    period: str | None = None,
+    period: OnePeriod = None,
     kind: ReportKind | None = None,
     status: Status | None = None,
 ) -> Response:

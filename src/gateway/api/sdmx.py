@@ -260,4 +260,4 @@ def _structures(
 
 
 def _base(request: Request) -> Base:
-    return "v1" if request.url.path.startswith("/sdmx/v1") else "v2"
+    return "v1" if request.scope["path"].startswith("/sdmx/v1") else "v2"

@@ -100,7 +100,7 @@ class StreamedData(StreamingResponse):
     @property
     def _is_404(self) -> bool:
         """SDMX-REST 2 clients take 404 for nothing; those of 1 an empty message, and of CSV 2 a header alone."""
-        is_old = self._request.url.path.startswith("/sdmx/v1")
+        is_old = self._request.scope["path"].startswith("/sdmx/v1")
         return not is_old and self._asked.media_type != CSV_2
 
     async def _pieces(self, opened: Opened) -> AsyncGenerator[list[Series], None]:

@@ -63,7 +63,7 @@ def refuse(request: Request, error: Exception) -> Response:
     if isinstance(available := refusal.extra.get("available"), list):
         said = ", ".join(map(str, available))
         details.append(Text(f"Có: {said}", f"Available: {said}"))
-    is_old = request.url.path.startswith("/sdmx/v1")
+    is_old = request.scope["path"].startswith("/sdmx/v1")
     if is_old or "xml" in request.headers.get("accept", ""):
         texts = [{"vi": each.vi, "en": each.en} for each in [refusal.title, *details]]
         body, media_type = error_message(ML_2_1 if is_old else ML_3_0, code, texts), XML

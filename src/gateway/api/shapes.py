@@ -89,10 +89,8 @@ class FindingShape(BaseModel):
     )
 
 
-class ReportAnswer(BaseModel):
-    """A report as the gateway took it."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [ACCEPTED]})
+class ReportHead(BaseModel):
+    """A report, without its rows and its receipt."""
 
     id: UUID
     status: Status
@@ -107,6 +105,13 @@ class ReportAnswer(BaseModel):
     late: bool | None = Field(description="Received after 24:00 of the deadline; null when rejected.")
     sha256: str = Field(description="Of the bytes pushed, after any Content-Encoding was removed.")
     findings: list[FindingShape]
+
+
+class ReportAnswer(ReportHead):
+    """A report as the gateway took it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [ACCEPTED]})
+
     receipt: str | None = Field(description="The signed proof of acceptance, a compact JWS.")
     part: int | None = Field(None, description="Which report it is of a file that holds several; absent otherwise.")
 

@@ -43,10 +43,24 @@ Day = Annotated[date, BeforeValidator(_iso_date, json_schema_input_type=str)]
 """A civil date in Asia/Ho_Chi_Minh, written ``YYYY-MM-DD``."""
 
 
+MAX_UNKNOWN = 20
+"""Unknown fields of one object that an answer names."""
+
+
 class Document(BaseModel):
     """A strict part of a catalogue document: no unknown fields, no coercion."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_unknown(cls, value: Any) -> Any:
+        """Naming a million unknown fields would take seconds in which nobody else is served."""
+        if not isinstance(value, dict) or len(value) <= len(cls.model_fields) + MAX_UNKNOWN:
+            return value
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        unknown = islice(((name, member) for name, member in value.items() if name not in known), MAX_UNKNOWN)
+        return {name: member for name, member in value.items() if name in known} | dict(unknown)
 
 
 class Title(Document):
@@ -76,9 +90,20 @@ class Valid(Document):
         return (self.valid_from is None or self.valid_from <= day) and (self.valid_to is None or day <= self.valid_to)
 
 
+_LONGEST_STEP = 200
+
+
 def pointer(location: tuple[int | str, ...]) -> str:
-    """The JSON Pointer (RFC 6901) of a place in a document."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in location)
+    """The JSON Pointer (RFC 6901) of a place in a document.
+
+    A name no document has is cut: a thousand places below a name of a megabyte would be an answer of a gigabyte.
+    """
+    return "".join("/" + _step(step).replace("~", "~0").replace("/", "~1") for step in location)
+
+
+def _step(step: int | str) -> str:
+    name = str(step)
+    return name if len(name) <= _LONGEST_STEP else f"{name[:_LONGEST_STEP]}…"
 
 
 MAX_FAULTS = 1000

@@ -24,6 +24,8 @@ from gateway.domain.rule_syntax import (
 )
 from gateway.domain.scope import Cells, Number, OtherReport, Scope, Undecided, zeros
 
+MAX_FIGURE_BITS = 1024
+"""Size of a numerator or denominator past which a calculation is given up: three hundred digits."""
 MAX_BITS = 8192
 """Size of an exact denominator past which a total of quotients is given up: no figure is that precise."""
 
@@ -73,7 +75,7 @@ def lower(node: Expression, absent: Cells, in_previous: bool = False) -> Evaluat
         case Chain(first=Figure(), rest=rest) if all(sign == "+" and isinstance(term, Figure) for sign, term in rest):
             return _sum_of_figures([node.first, *(term for _, term in rest)])
         case Chain(first=first, rest=rest):
-            operations = [_divide_by(term.text) if sign == "/" else _OPERATIONS[sign] for sign, term in rest]
+            operations = [_operation(sign, term) for sign, term in rest]
             terms = [lower(term, absent, in_previous) for _, term in rest]
             return _chain(lower(first, absent, in_previous), tuple(zip(operations, terms, strict=True)))
         case Elsewhere(word="previous", text=text, operand=operand):
@@ -154,6 +156,21 @@ def _chain(first: Evaluate, rest: tuple[tuple[Callable[..., Value], Evaluate], .
         return value
 
     return chain
+
+
+def _operation(sign: str, term: Expression) -> Callable[[Number, Number], Value]:
+    """What a sign does; each result is looked at where it can grow with every step, as figures of figures do."""
+    operation = _divide_by(term.text) if sign == "/" else _OPERATIONS[sign]
+    if sign in "+-" and isinstance(term, Figure | Foreign | Constant):
+        return operation
+
+    def bounded(left: Number, right: Number) -> Value:
+        value = operation(left, right)
+        if value.numerator.bit_length() > MAX_FIGURE_BITS or value.denominator.bit_length() > MAX_FIGURE_BITS:
+            raise Undecided("too_large", term.text)
+        return value
+
+    return bounded
 
 
 def _divide_by(divisor: str) -> Callable[[Number, Number], Number]:

@@ -225,9 +225,9 @@ class Form:
 
     @cached_property
     def weight(self) -> int:
-        """How much judging one row takes: the length of all rules, in characters, as often as each is read."""
+        """How much judging one row takes: the weight of all rules, as often as each is read."""
         times = {True: TIMES_WITHIN, False: 1}
-        return sum(len(rule.check.text) * times[rule.check.uses_within] for rule in self.rules)
+        return sum(rule.check.weight * times[rule.check.uses_within] for rule in self.rules)
 
     @cached_property
     def uses_previous(self) -> bool:

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from gateway.domain.document import Document, choice
 from gateway.domain.form_document import LARGEST, Severity
-from gateway.domain.period import PeriodError, parse_period
+from gateway.domain.period import PERIOD_PATTERN, PeriodError, parse_period
 from gateway.errors import Language, Text
 
 
@@ -84,14 +84,40 @@ def _as_they_are(rows: Any, check: ValidatorFunctionWrapHandler) -> Any:
     return check([{} if type(row) is dict else row for row in rows[: wrong[-1] + 1]]) if wrong else rows
 
 
+def _or_null(schema: dict[str, Any]) -> None:
+    """In the schema: null is the same as absent."""
+    rest = {name: schema.pop(name) for name in list(schema) if name not in {"default", "title", "description"}}
+    schema["anyOf"] = [rest, {"type": "null"}]
+
+
 ShortText = Annotated[str, StringConstraints(max_length=4000)]
+
+
+MAX_BREAKDOWNS = 10
+"""Breakdowns of a form, and so names by which a row is told."""
+
+
+def _few_names(row: object) -> object:
+    if isinstance(row, dict) and len(row) > MAX_BREAKDOWNS:
+        raise PydanticCustomError("too_long", "At most {max_length} names", {"max_length": MAX_BREAKDOWNS})
+    return row
+
+
+def _first_ones_first(items: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """A list in which the first ones are wrong already is not read to its end: naming every fault takes seconds."""
+    if isinstance(items, list) and len(items) > _FIRST:
+        check(items[:_FIRST])
+    return check(items)
+
+
+_FIRST = 500
 
 
 class Explanation(Document):
     """Why a rule of severity ``explain`` does not hold; ``row`` names the row by its breakdowns."""
 
     rule: str = Field(max_length=30)
-    row: dict[str, str] | None = None
+    row: Annotated[dict[str, str] | None, BeforeValidator(_few_names)] = None
     text: Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 
 
@@ -100,15 +126,19 @@ class Submission(Document):
 
     form: str = Field(min_length=1, max_length=50, examples=["TTHC_06A"])
     agency: str = Field(min_length=1, max_length=100, examples=["H26.18"])
-    period: Annotated[str, AfterValidator(_a_period)] = Field(min_length=1, max_length=40, examples=["2026-Q3"])
+    period: Annotated[str, AfterValidator(_a_period)] = Field(
+        min_length=1, max_length=40, examples=["2026-Q3"], json_schema_extra={"pattern": PERIOD_PATTERN}
+    )
     rows: Annotated[list[dict[str, Any]], WrapValidator(_as_they_are)]
-    kind: Annotated[ReportKind, choice(ReportKind)] = ReportKind.own
-    explanations: list[Explanation] | None = Field(default=None, max_length=10_000)
+    kind: Annotated[ReportKind, choice(ReportKind)] = Field(default=ReportKind.own, json_schema_extra=_or_null)
+    explanations: Annotated[
+        Annotated[list[Explanation], Field(max_length=10_000)] | None, WrapValidator(_first_ones_first)
+    ] = None
     nil: Annotated[Nil | None, choice(Nil)] = None
     corrects: Annotated[UUID | None, BeforeValidator(_uuid)] = None
     reason: ShortText | None = None
     form_version: int | None = Field(default=None, ge=1, le=LARGEST)
-    classification: ShortText = "none"
+    classification: ShortText = Field(default="none", json_schema_extra=_or_null)
 
     @model_validator(mode="before")
     @classmethod

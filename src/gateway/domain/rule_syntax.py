@@ -165,6 +165,7 @@ class Parser:
         self.consumed = 0
         self.depth = 0
         self.nodes = 0
+        self.products = 0
         self.enclosing: frozenset[str] = frozenset()
         self.form: str | None = None
         self.operands: set[str] = set()
@@ -354,6 +355,7 @@ class Parser:
             self.token = next(self.tokens)
             self.consumed = token.start + len(token.text)
         self.nodes += token.text not in ("(", ")", ",")
+        self.products += token.text in ("*", "/")
         if self.nodes > MAX_NODES:
             raise RuleError(f"A rule has at most {MAX_NODES} operands and operators.", token.start)
         return token

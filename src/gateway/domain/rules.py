@@ -98,15 +98,21 @@ __all__ = [
 ]
 
 
+_OF_A_NODE, _OF_A_PRODUCT = 10, 50
+"""What an operand or operator weighs, and a multiplication or division besides, whose result may have many digits."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     """A compiled rule: what it reads, and whether it is judged once for each row.
 
-    `operands` are the indicators of its own form; `references` those of other forms, each with the form's code.
+    `weight` is how much judging it once takes, in hundredths of a microsecond at worst. `operands` are the
+    indicators of its own form; `references` those of other forms, each with the form's code.
     `forms_read_by_row` are the forms of which it reads the same row, and which need the same breakdowns.
     """
 
     text: str
+    weight: int
     operands: frozenset[str]
     uses_previous: bool
     uses_within: bool
@@ -185,6 +191,7 @@ def compile_check(text: str, columns: Mapping[str, Column], form: str | None = N
 
 class _Reads(TypedDict):
     text: str
+    weight: int
     operands: frozenset[str]
     uses_previous: bool
     uses_within: bool
@@ -198,6 +205,7 @@ def _reads(parser: Parser) -> _Reads:
     """What a parsed rule reads."""
     return {
         "text": parser.text,
+        "weight": len(parser.text) + _OF_A_NODE * parser.nodes + _OF_A_PRODUCT * parser.products,
         "operands": frozenset(parser.operands),
         "uses_previous": parser.uses_previous,
         "uses_within": parser.uses_within,

@@ -21,8 +21,8 @@ from gateway.flow.relay import FirstReceipt, require_same
 from gateway.formats.typed_rows import typed_rows
 from gateway.formats.upload import FiledReport
 
-MAX_WORK = 20_000_000
-"""Rows times the length of the rules that one report may ask for: a few seconds of judging."""
+MAX_WORK = 40_000_000
+"""Rows times the weight of the rules that one report may ask for: a few seconds of judging."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """Read a pushed body: strict JSON on the raw bytes, then the envelope. Pure."""
 
 import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -27,23 +29,25 @@ def parse_json(body: bytes) -> Any:
         where = f" (dòng {place[1]}, cột {place[2]})" if place else ""
         message = Text(f"Nội dung không phải JSON hợp lệ{where}.", f"Not strict JSON: {reason}.")
         raise MalformedRequest(message, errors=[Place("", message)]) from error
-    if b"\\u0000" in body and (places := list(_nul_places(value, ()))):
+    if b"\\u0000" in body and (places := list(islice(_nul_places(value, ()), MAX_PLACES))):
         message = Text("Chuỗi chứa ký tự NUL.", "The string contains a NUL character.")
-        raise MalformedRequest(message, errors=[Place(place, message) for place in places[:MAX_PLACES]])
+        raise MalformedRequest(message, errors=[Place(place, message) for place in places])
     return value
 
 
-def _nul_places(value: object, path: tuple[int | str, ...]) -> list[str]:
+def _nul_places(value: object, path: tuple[int | str, ...]) -> Iterator[str]:
     if isinstance(value, str):
-        return [pointer(path)] if "\0" in value else []
-    found: list[str] = []
-    if isinstance(value, dict):
+        if "\0" in value:
+            yield pointer(path)
+    elif isinstance(value, dict):
         for name, member in value.items():
-            found += [pointer(path)] if "\0" in name else _nul_places(member, (*path, name))
+            if "\0" in name:
+                yield pointer(path)
+            else:
+                yield from _nul_places(member, (*path, name))
     elif isinstance(value, list):
         for index, member in enumerate(value):
-            found += _nul_places(member, (*path, index))
-    return found
+            yield from _nul_places(member, (*path, index))
 
 
 def read_submission(body: bytes) -> Submission:

@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -144,13 +145,13 @@ class Intake:
         try:
             for _ in range(_TRIES):
                 catalogue = self.catalogues.held or await self.catalogues.newest()
-                prepared = [_prepare(push, catalogue) for push in pushes]
+                prepared = await _apart(pushes, partial(_prepare_all, pushes, catalogue))
                 able = [each for each in prepared if isinstance(each, Prepared)]
                 try:
                     # Set anew: the task may be of a turn that another's push began.
                     with seeing(reach_of(pushes, able, catalogue.agencies)):
                         async with driver(self.engine, self._seconds(pushes)) as connection:
-                            return await self._attempt(connection, catalogue, prepared)
+                            return await self._attempt(connection, catalogue, pushes, prepared)
                 except Overtaken:
                     await self.catalogues.newest()
         except Exception as error:
@@ -172,15 +173,23 @@ class Intake:
             return InternalError()
 
     async def _attempt(
-        self, connection: Any, catalogue: Catalogue, prepared: Sequence[Prepared | GatewayError]
+        self,
+        connection: Any,
+        catalogue: Catalogue,
+        pushes: Sequence[Push],
+        prepared: Sequence[Prepared | GatewayError],
     ) -> list[Reply]:
         able = [each for each in prepared if isinstance(each, Prepared)]
         revision, knowledge = await _known(connection, catalogue, able)
         if revision != catalogue.revision:
             raise Overtaken("a newer catalogue")
-        decisions: list[Decision] = [
-            judge(each, knowledge, self.render, self.sign) if isinstance(each, Prepared) else each for each in prepared
-        ]
+        decisions: list[Decision] = await _apart(
+            pushes,
+            lambda: [
+                judge(each, knowledge, self.render, self.sign) if isinstance(each, Prepared) else each
+                for each in prepared
+            ],
+        )
         new = [each for each in decisions if isinstance(each, Stored)]
         if new:
             deliveries = [delivery for each in new for delivery in new_deliveries(each, catalogue, _today())]
@@ -219,6 +228,19 @@ _NOT_STORED = Text(
     "Cơ sở dữ liệu không trả lời kịp; báo cáo trong yêu cầu này chưa được lưu. Hãy gửi lại.",
     "The database does not answer in time. The report of this request was not stored: send it again.",
 )
+_LARGE = 64 * 1024
+"""Bytes of pushes from which on they are judged beside the event loop, where others are served meanwhile."""
+T = TypeVar("T")
+
+
+async def _apart(pushes: Sequence[Push], work: Callable[[], T]) -> T:
+    """Do what takes long for large pushes in a thread; for small ones that would only be slower."""
+    large = sum(len(push.body) for push in pushes) > _LARGE
+    return await asyncio.to_thread(work) if large else work()
+
+
+def _prepare_all(pushes: Sequence[Push], catalogue: Catalogue) -> list[Prepared | GatewayError]:
+    return [_prepare(push, catalogue) for push in pushes]
 
 
 def _prepare(push: Push, catalogue: Catalogue) -> Prepared | GatewayError:
@@ -273,10 +295,10 @@ def _knowledge(catalogue: Catalogue, standing: Standing, prepared: Sequence[Prep
 async def check(intake: Intake, push: Push) -> Verdict:
     """What validation would say of a push; nothing is stored. Raises as ``prepare`` does."""
     catalogue = await intake.catalogues.newest()
-    prepared = prepare(push, catalogue, _today())
+    prepared = await _apart([push], lambda: prepare(push, catalogue, _today()))
     async with driver(intake.engine) as connection:
         _, knowledge = await _known(connection, catalogue, [prepared])
-    return verdict_on(prepared, knowledge)
+    return await _apart([push], lambda: verdict_on(prepared, knowledge))
 
 
 def _today() -> date:

@@ -53,6 +53,8 @@ from gateway.errors import MalformedRequest, NotFound, Place, StateConflict, Tex
 from gateway.flow.load import Catalogues
 
 Sees: TypeAlias = Callable[[str | None], bool]
+CONNECTOR_KINDS = ("gateway", "http_json", "webhook", "lgsp", "ndxp", "dhis2", "witness")
+"""The kinds there are, for the document; what knows them opens them."""
 TAKEN_UP = "taken up again by an operator"
 
 
@@ -122,7 +124,8 @@ class ConnectorDocument(Document):
         description="How the upstream is spoken to: `gateway` (another instance of this gateway); `http_json`; "
         "`webhook` (Standard Webhooks); `lgsp` (OAuth 2.0 "
         "client credentials, then as `http_json`); `ndxp` (through an adapter of X-Road servers, after signing in to "
-        "the provider); `dhis2` (data value sets); `witness` (of the log: C2SP tlog-witness, with `what` `none`)."
+        "the provider); `dhis2` (data value sets); `witness` (of the log: C2SP tlog-witness, with `what` `none`).",
+        json_schema_extra={"enum": [*CONNECTOR_KINDS]},
     )
     url: str = Field(min_length=1, max_length=2000)
     forms: list[_Name] | None = Field(None, min_length=1, max_length=1000, description="Only these forms; null: all.")

@@ -1,4 +1,8 @@
-"""CSV (RFC 4180, UTF-8): a header, then a line a row; a blank is an empty field."""
+"""CSV (RFC 4180, UTF-8): a header, then a line a row; a blank is an empty field.
+
+A text that a spreadsheet would take for a formula comes after an apostrophe (OWASP, CSV Injection): it was written by
+whoever sent it, and is opened by somebody else. Figures are figures, and begin as they do; exact texts are in JSON.
+"""
 
 import csv
 import io
@@ -16,9 +20,12 @@ _LONGEST_FIELD = 100_000
 """Characters; one of a report has at most 4,000."""
 _MOST_DELIMITERS = 20_000
 """Commas and the like in one record, those in texts included."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _text(value: object) -> object:
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:f}" if isinstance(value, Decimal) else value
