@@ -4,7 +4,7 @@ import re
 
 from starlette.types import Scope
 
-from gateway.errors import GatewayError, MalformedRequest, Place, Text
+from gateway.errors import GatewayError, MalformedRequest, NotFound, Place, Text
 
 _ONCE = (b"authorization", b"content-encoding", b"content-type", b"host", b"idempotency-key")
 """Fields of which two would leave it open which one counts."""
@@ -27,8 +27,10 @@ def fault_of(scope: Scope) -> GatewayError | None:
         return _wrong("Host", Text("Bắt buộc phải có.", "Must be there."))
     if host is not None and _HOST.fullmatch(host) is None:
         return _wrong("Host", Text("Không phải tên máy chủ.", "Is not the name of a host."))
-    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
-        return MalformedRequest(Text("Địa chỉ chứa ký tự NUL.", "The address contains a NUL character."))
+    if "\0" in scope["path"]:
+        return NotFound()
+    if b"%00" in scope["query_string"]:
+        return MalformedRequest(Text("Tham số chứa ký tự NUL.", "A parameter contains a NUL character."))
     return None
 
 
