@@ -544,7 +544,7 @@ async def one_of(client: httpx.AsyncClient, report: str) -> dict[str, Any]:
     return {
         name: value
         for name, value in found.items()
-        if name not in {"nil", "reason", "explanations", "ended", "rows", "relayed"}
+        if name not in {"nil", "reason", "explanations", "ended", "rows", "relayed", "signer"}
     }
 
 
