@@ -151,10 +151,10 @@ RETURNING seq, entry, report_id
 
 
 async def is_pending(connection: Any, after: int, among: Sequence[int]) -> bool:
-    """Whether there is anything to take with ``take_pending``."""
+    """Whether there is anything to take with ``take_pending``; in the order of the key, which has it walked."""
     found: bool = await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM log_pending WHERE seq > $1) OR"
-        " EXISTS (SELECT FROM log_pending WHERE seq = ANY ($2::bigint[]))",
+        "SELECT (SELECT seq FROM log_pending WHERE seq > $1 ORDER BY seq LIMIT 1) IS NOT NULL"
+        " OR (SELECT seq FROM log_pending WHERE seq = ANY ($2::bigint[]) ORDER BY seq LIMIT 1) IS NOT NULL",
         after,
         among,
     )
