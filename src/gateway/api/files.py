@@ -36,7 +36,7 @@ _PARAMETERS: Mapping[str, Mapping[str, frozenset[str]]] = {
 """What a media type may say besides, and what of it is taken (RFC 4180 section 3; SDMX-CSV, section 2)."""
 
 _BESIDE = ThreadPoolExecutor(2, "files")
-"""Reads files beside the event loop; few at a time, so that many large ones at once take little more memory than two."""
+"""Reads files beside the event loop; few at a time, so that many large ones take little more memory."""
 
 
 def report_type_of(request: Request) -> str:
