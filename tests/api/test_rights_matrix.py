@@ -72,6 +72,14 @@ def cursor(route: str, **more: str) -> Try:
     return Try(200, lambda others: {"params": {"cursor": others.cursors[route], **more}})
 
 
+FILE = Try(
+    403,
+    lambda _: {
+        "params": {"form": "TTHC_06A", "agency": FOREIGN_BELOW, "period": "2098-Q3"},
+        "content": b"sector\nLAND\n",
+        "headers": {"Content-Type": "text/csv"},
+    },
+)
 AGENCY = {"agency": query(403, agency=FOREIGN_BELOW), "under": query(403, under=FOREIGN)}
 FIGURES = {"form": "TTHC_06A", "period": "2098-Q3"}
 BY_REPORT: dict[str, Entry] = {"{report}": Try(404, lambda others: {"path": {"report": others.report}})}
@@ -86,10 +94,11 @@ CONNECTOR = {"kind": "http_json", "url": "https://up.example/", "under": FOREIGN
 
 PLACES: dict[str, dict[str, Entry]] = {
     "POST /v1/reports": {
+        "agency": FILE,
         **PUSH,
         "Idempotency-Key": Try(403, lambda _: PUSHED | {"headers": {**JSON["headers"], "Idempotency-Key": "theirs"}}),
     },
-    "POST /v1/reports/validate": {**PUSH, "Idempotency-Key": "nothing is stored by it"},
+    "POST /v1/reports/validate": {**PUSH, "agency": FILE, "Idempotency-Key": "nothing is stored by it"},
     "POST /v1/reports/batch": {
         "body": Try(200, lambda _: {"content": PUSHED["content"], "headers": {"Content-Type": "application/x-ndjson"}}),
         "Idempotency-Key": Try(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi import Request, Response
@@ -34,6 +35,9 @@ _PARAMETERS: Mapping[str, Mapping[str, frozenset[str]]] = {
 }
 """What a media type may say besides, and what of it is taken (RFC 4180 section 3; SDMX-CSV, section 2)."""
 
+_BESIDE = ThreadPoolExecutor(2, "files")
+"""Reads files beside the event loop; few at a time, so that many large ones take little more memory."""
+
 
 def report_type_of(request: Request) -> str:
     """The media type of a report, as it is kept: with its version and nothing else. Raises ``UnsupportedMediaType``."""
@@ -57,7 +61,7 @@ async def unpacked(push: Push) -> list[Push]:
     """A push for each report of a body; large files are read beside the event loop. Raises as ``unpack`` does."""
     if push.media_type == JSON:
         return [push]
-    found = await asyncio.to_thread(unpack, push)
+    found = await asyncio.get_running_loop().run_in_executor(_BESIDE, unpack, push)
     if push.first is not None and len(found) > 1:
         message = Text(
             f"Tệp có {len(found)} báo cáo: phải nêu báo cáo nào.",
