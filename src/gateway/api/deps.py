@@ -121,8 +121,6 @@ async def caller_of(request: Request, gateway: Gateway, token: str) -> Caller:
 
 async def admit(request: Request, gateway: Gateway, caller: Caller) -> None:
     """Count a request of a caller that is known, and let it see its subtree. Raises ``TooManyRequests``."""
-    if gateway.catalogues.held is None:
-        await gateway.catalogues.newest()
     see(Reach(gateway.catalogues, caller.agency))
     gateway.uses.note(caller.credential, address_of(request, gateway.settings.trusted_proxies))
     await gateway.allowance.take_request(caller.client, gateway.standing.limits(caller))

@@ -16,6 +16,7 @@ from gateway.flow.prepare import Prepared, Push
 class Reach:
     """What the client of a subtree (None: of the whole country) sees, by the newest catalogue this process knows.
 
+    It is asked anew for each connection. Before this process has read any catalogue, a subtree is nothing.
     Figures of the past are put together by the catalogue of then, by which others may have stood in the subtree.
     """
 
