@@ -13,7 +13,7 @@ from proofs.upstream import Behaviour, Exchange, taking
 
 API_STRIDE, STRIDE = 2, 8
 """A run strikes at every so-manieth message; as many runs on end strike at every one."""
-_AFTER = 0.5
+_AFTER = 1.0
 """Seconds after an answer in which nothing more is done for it, or it was given too early."""
 
 

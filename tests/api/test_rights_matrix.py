@@ -217,13 +217,11 @@ PLACES: dict[str, dict[str, Entry]] = {
         **REASON,
         "agency": Try(403, lambda _: {"path": {"name": "mine"}, "params": {"agency": FOREIGN_BELOW}}),
         "under": Try(403, lambda _: {"path": {"name": "mine"}, "params": {"under": FOREIGN}}),
-        "report": Try(200, lambda others: {"path": {"name": "mine"}, "params": {"report": others.report}}),
+        "report": "it narrows what is taken up of one's own connector",
     },
     "GET /v1/connectors/{name}/interventions": {
         **BY_CONNECTOR,
-        "cursor": Try(
-            200, lambda others: {"path": {"name": "mine"}, "params": {"cursor": others.cursors["/deliveries"]}}
-        ),
+        "cursor": "a place in the list of one's own connector",
     },
     "GET /v1/connectors/{name}/reconciliation": {
         "{name}": Try(404, lambda _: {"path": {"name": "theirs"}, "params": FIGURES})

@@ -298,7 +298,12 @@ def test_knowledge_of_one_report_is_not_shared_with_another(gateway: Gateway, ca
     assert isinstance(judge(again, knowledge, render, gateway.intake.sign), RevisionConflict)
 
 
-async def turns_of(gateway: Gateway, sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def an_intake(**changes: float) -> Intake:
+    """One that has nothing to judge with and nowhere to store: only whose turn it is can be asked of it."""
+    return replace(Intake(None, None, None, None, turns=1), **changes)  # type: ignore[arg-type]
+
+
+async def turns_of(sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many of pushes of these sizes, which wait together, are received in each turn."""
     taken: list[int] = []
 
@@ -307,29 +312,29 @@ async def turns_of(gateway: Gateway, sizes: list[int], monkeypatch: pytest.Monke
         return [NotFound() for _ in pushes]
 
     monkeypatch.setattr(Intake, "receive_all", receive_all)
-    intake = replace(gateway.intake, turns=1)
+    intake = an_intake()
     waiting = [asyncio.create_task(intake.receive(replace(a_push(), body=bytes(size)))) for size in sizes]
     await asyncio.gather(*waiting)
     return taken
 
 
 async def test_a_turn_is_bounded_by_its_bytes_and_one_larger_push_has_one_of_its_own(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     half = MOST_BYTES // 2
-    assert await turns_of(gateway, [half, half, 1, 3 * MOST_BYTES, 1], monkeypatch) == [2, 1, 1, 1]
-    assert await turns_of(gateway, [10] * 70, monkeypatch) == [64, 6]
+    assert await turns_of([half, half, 1, 3 * MOST_BYTES, 1], monkeypatch) == [2, 1, 1, 1]
+    assert await turns_of([10] * 70, monkeypatch) == [64, 6]
 
 
 async def test_a_push_that_waited_too_long_for_its_turn_is_told_so_and_was_not_stored(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def slow(_: object, pushes: list[Push]) -> list[NotFound]:
         await asyncio.sleep(0.2)
         return [NotFound() for _ in pushes]
 
     monkeypatch.setattr(Intake, "receive_all", slow)
-    intake = replace(gateway.intake, turns=1, patience=0.1)
+    intake = an_intake(patience=0.1)
     first = asyncio.create_task(intake.receive(a_push()))
     await asyncio.sleep(0.02)
     with pytest.raises(Unavailable, match="not stored"):
