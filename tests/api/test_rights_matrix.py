@@ -418,7 +418,7 @@ BAD: dict[str, Callable[[Gateway], str]] = {
         gateway, OKPKey.generate_key("Ed25519", {"kid": str(gateway.keys.tokens.current.kid)})
     ),
     "of a key it brings along": lambda gateway: signed(
-        gateway, FOREIGN_KEY, header={"kid": None, "jwk": FOREIGN_KEY.as_dict(private=False)}
+        gateway, FOREIGN_KEY, header={"kid": "brought", "jwk": FOREIGN_KEY.as_dict(private=False)}
     ),
     "cut short": lambda gateway: signed(gateway)[:-10],
     "with other claims under the signature": altered,

@@ -227,8 +227,11 @@ async def test_a_body_that_means_no_good_is_refused_at_once_and_leaves_nothing(
         if wrong := wrong_with(route, each, answer):
             found.append(f"{each.name}: {wrong}")
         # A millisecond for each 4 KiB is far more than reading takes, and far less than what explodes.
-        if answer.seconds > 0.1 + 20 * usual + len(each.content) / 4_000_000:
-            found.append(f"{each.name}: {answer.seconds:.3f} s of {len(each.content)} bytes; usually {usual:.4f} s")
+        most, seconds = 0.1 + 20 * usual + len(each.content) / 4_000_000, answer.seconds
+        for _ in range(2 if seconds > most else 0):  # the garbage of the whole run may have been collected in it
+            seconds = min(seconds, (await caller(route, each)).seconds)
+        if seconds > most:
+            found.append(f"{each.name}: {seconds:.3f} s of {len(each.content)} bytes; usually {usual:.4f} s")
     assert not found, "\n".join(found[:20])
     assert await standing(gateway) == before
 
