@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import date
 
 from gateway.errors import Text
-from gateway.formats.observations import Observations, Path, Spelling, counted
+from gateway.formats.single_values import Observations, Path, Spelling, counted
 from gateway.formats.upload import Cell, Faults, FiledReport, malformed
 from gateway.formats.xml_reader import Reader, in_pieces
 

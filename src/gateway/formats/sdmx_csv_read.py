@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from gateway.errors import Text
 from gateway.formats.csv import SPELL, csv_records, is_even
-from gateway.formats.observations import Observations, Path, Spelling
 from gateway.formats.sdmx_codes import AGENCY, FREQ, INDICATOR, TIME, VALUE
 from gateway.formats.sdmx_read import TAKEN_ACTIONS, add, structure_named
+from gateway.formats.single_values import Observations, Path, Spelling
 from gateway.formats.upload import Faults, FiledReport
 
 _LEAD = ("STRUCTURE", "STRUCTURE_ID", "ACTION", "DATAFLOW")

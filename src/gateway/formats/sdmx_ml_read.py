@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 
 from gateway.errors import Text
-from gateway.formats.observations import Observations, Path, Spelling, counted
 from gateway.formats.sdmx_codes import TIME, VALUE
 from gateway.formats.sdmx_ml import ML_2_1, ML_3_0
 from gateway.formats.sdmx_ml_data import ALL_DIMENSIONS
 from gateway.formats.sdmx_read import TAKEN_ACTIONS, add, form_of, structure_named
+from gateway.formats.single_values import Observations, Path, Spelling, counted
 from gateway.formats.upload import Faults, FiledReport, malformed
 from gateway.formats.xml_reader import Reader, in_pieces
 

@@ -6,7 +6,6 @@ from datetime import date, timedelta
 
 from gateway.domain.period import Frequency, PeriodError, parse_period
 from gateway.errors import Text
-from gateway.formats.observations import Observations, Path
 from gateway.formats.sdmx_codes import (
     AGENCY,
     ATTRIBUTES,
@@ -19,6 +18,7 @@ from gateway.formats.sdmx_codes import (
     agency_code,
 )
 from gateway.formats.sdmx_time import FREQUENCIES
+from gateway.formats.single_values import Observations, Path
 from gateway.formats.upload import Cell, Faults, Unreadable
 
 TAKEN_ACTIONS = frozenset({"I", "R", "A", "INFORMATION", "REPLACE", "APPEND"})
