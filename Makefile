@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit format unit histories fuzz bench proof lock openapi
+.PHONY: help setup demo test check audit format unit histories fuzz bench proof follow lock openapi
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -53,6 +53,9 @@ bench: $(VENV)/.bench ## measure speed as ratios against a ceiling in the same r
 
 proof: setup ## harm the gateway in every way and check that nothing is lost (ARGS="--rounds 5", ARGS=--controls)
 	$(BIN)/python -m proofs $(ARGS)
+
+follow: setup ## keep a copy from the feed of changes through many minutes of kills (ARGS="--minutes 60 --seed 7")
+	$(BIN)/python -m proofs follow-changes $(or $(ARGS),--minutes 20)
 
 format: setup ## format the code
 	$(BIN)/ruff format .

@@ -4,7 +4,7 @@ It knows nothing but a ledger and a survey, shares no code with what it judges, 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from joserfc import jws
@@ -126,13 +126,14 @@ def _nothing_else_arrives(books: Books) -> Breaches:
 def _stored_is_delivered(books: Books) -> Breaches:
     """Every accepted report, every return and every withdrawal arrived at every upstream that it is for."""
     found = {(each.connector, each.report, each.event): each for each in books.deliveries.values()}
+    ended = _ends(books)
     if len(found) != len(books.deliveries):
         yield "deliveries", "there are several of one event to one upstream"
     for connector in books.connectors.values():
         for report in books.reports.values():
             if report.revision is None or not books.takes(connector, report):
                 continue
-            for event in ("accepted", *_ends_of(books, report)):
+            for event in ("accepted", *sorted(ended[report.id])):
                 delivery = found.get((connector.name, report.id, event))
                 if delivery is None:
                     yield report.id, f"is stored, and there is no delivery to {connector.name} that it is {event}"
@@ -140,13 +141,13 @@ def _stored_is_delivered(books: Books) -> Breaches:
                     yield report.id, f"{event}, to {connector.name}: {fault}"
 
 
-def _ends_of(books: Books, report: KeptReport) -> Iterable[str]:
-    """The returns and withdrawals of a report that surely happened."""
-    happened = {report.status} & {"returned", "withdrawn"}
+def _ends(books: Books) -> Mapping[str, set[str]]:
+    """The returns and withdrawals of each report that surely happened."""
+    happened = {each.id: {each.status} & {"returned", "withdrawn"} for each in books.reports.values()}
     for push in books.pushes.values():
-        if push.sent.about == report.id and push.good:
-            happened.add(push.sent.event)
-    return sorted(happened)
+        if push.sent.about in happened and push.good:
+            happened[push.sent.about].add(push.sent.event)
+    return happened
 
 
 def _delivery_fault(books: Books, connector: Connected, delivery: KeptDelivery) -> str | None:

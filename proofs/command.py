@@ -29,6 +29,7 @@ def prove(
     rounds: Annotated[int, typer.Option(min=1, help="How often every scenario is run.")] = 1,
     controls: Annotated[bool, typer.Option("--controls", help="Break every promise on purpose instead.")] = False,
     broken: Annotated[str | None, typer.Option(help="Break this one promise on purpose.")] = None,
+    minutes: Annotated[float, typer.Option(min=0, help="How long to go on, where a scenario can: follow-changes.")] = 0,
     keep: Annotated[Path | None, typer.Option(help="A directory for ledgers and logs, which stays.")] = None,
 ) -> None:
     """Harm the gateway in every way and show that nothing is lost; or break its promises and show that it is seen."""
@@ -37,8 +38,10 @@ def prove(
     if broken is not None and broken not in CONTROLS:
         raise typer.BadParameter(f"nobody knows how to break {broken}; there are {', '.join(CONTROLS)}")
     chosen = [each for each in SCENARIOS if not names or each.name in names]
+    if minutes and (short := [each.name for each in chosen if not each.can_last]):
+        raise typer.BadParameter(f"cannot go on for minutes: {', '.join(short)}")
     seed = secrets.randbelow(10_000) if seed is None else seed
-    orders = list(_orders(chosen, seed, rounds, controls, broken))
+    orders = list(_orders(chosen, seed, rounds, controls, broken, minutes))
     results: list[Result] = []
     with workplace(keep) as directory:
         for result in _in_turn(orders, directory):
@@ -49,12 +52,12 @@ def prove(
 
 
 def _orders(
-    scenarios: Sequence[Scenario], seed: int, rounds: int, controls: bool, broken: str | None
+    scenarios: Sequence[Scenario], seed: int, rounds: int, controls: bool, broken: str | None, minutes: float
 ) -> Iterator[Order]:
     for turn in range(rounds):
         for scenario in scenarios:
             for name in scenario.broken if controls else [broken]:
-                yield Order(scenario, seed, turn, name)
+                yield Order(scenario, seed, turn, name, minutes)
 
 
 def _in_turn(orders: Sequence[Order], directory: Path) -> Iterator[Result]:

@@ -11,12 +11,14 @@ from typing import Any, Self
 
 import httpx
 
+from gateway.catalog import bundled_documents
 from proofs.ledger import Answered, Ledger, Sent, Unanswered
 
 Key = tuple[str, str, str, str]
 """Agency, form, period and kind."""
 FORM = "TTHC_06A"
 AGENCIES = [f"{province}.{number}" for number in range(10, 22) for province in ("H01", "H26")]
+_YEARS = range(2030, 2099, 2)
 _REPEATED = 0.75
 """How likely a sender repeats a request without an answer; else the report stays unknown for good."""
 _PATIENCE = 40.0
@@ -24,10 +26,16 @@ _PATIENCE = 40.0
 
 
 def keys() -> Iterator[Key]:
-    """Keys of reports, each once: year after year, one agency after another, in no report's past."""
-    for year in itertools.count(2030, 2):
-        for agency in AGENCIES:
-            yield agency, FORM, f"{year}-Q1", "own"
+    """Keys of reports, each once: year after year, one agency after another, in no report's past.
+
+    Once the years are used up, which takes minutes, the other agencies of the provinces follow.
+    """
+    known = [str(each["code"]) for kind, each in bundled_documents() if kind == "agency"]
+    others = sorted(code for code in known if code.count(".") == 1 and code[0] == "H" and code not in AGENCIES)
+    for agencies in (AGENCIES, others):
+        for year in _YEARS:
+            for agency in agencies:
+                yield agency, FORM, f"{year}-Q1", "own"
 
 
 def report(key: Key, number: int, *, corrects: str | None = None, wrong: bool = False) -> bytes:

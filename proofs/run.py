@@ -111,9 +111,11 @@ async def run(ground: Ground, order: Order) -> Result:
         ledger.write(began)
         async with (
             ground.postgres.database(order.name) as database,
-            Stage(ground, database, ledger, chance, order.turn, scenario.settings, order.broken) as stage,
+            Stage(
+                ground, database, ledger, chance, order.turn, scenario.settings, order.broken, order.minutes
+            ) as stage,
         ):
-            async with asyncio.timeout(scenario.seconds):
+            async with asyncio.timeout(scenario.seconds + 60 * order.minutes):
                 await scenario.act(stage)
             found = await stage.settle()
         path.with_suffix(".survey.json").write_bytes(msgspec.json.encode(found))

@@ -60,10 +60,13 @@ class Stage:
         turn: int,
         settings: Mapping[str, str],
         broken: str | None,
+        minutes: float = 0,
     ) -> None:
         self.postgres, self.ledger, self.chance = ground.postgres, ledger, chance
         self.turn = turn
         """How often this scenario was run with this seed before."""
+        self.minutes = minutes
+        """How long to go on, where a scenario can; 0: as long as it does by itself."""
         self.database = database
         """Name of this run's database."""
         self.http = httpx.AsyncClient(timeout=5, trust_env=False, limits=httpx.Limits(keepalive_expiry=1))

@@ -162,6 +162,19 @@ SELECT {", ".join(f"{expression} AS {name}" for name, expression in keys.items()
         found = [dict(zip(names, row, strict=True)) for row in self._rows(statement, given)]
         return [_answered(row, question, version) for row in found]
 
+    def cells(self, reports: Collection[int]) -> dict[tuple[int, str, str, str], object]:
+        """Every value of some reports that is not blank, by report, sector, stage and indicator."""
+        names = list(INDICATORS)
+        statement = (
+            f"SELECT report, sector, stage, {', '.join(names)} FROM figures WHERE report IN (SELECT unnest($reports))"
+        )
+        return {
+            (report, sector, stage, name): value
+            for report, sector, stage, *values in self._rows(statement, {"reports": list(reports)})
+            for name, value in zip(names, values, strict=True)
+            if value is not None
+        }
+
     def _placed(self, catalogue: int, question: Question) -> str:
         """The table of where every agency counts, made once."""
         given = {"catalogue": catalogue, "today": question.today, "under": question.under}

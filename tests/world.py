@@ -4,6 +4,7 @@ Every report carries a mark, a number with two digits of its own in a sum of thi
 it counts. It has to be what comes of exactly these, all of them possible at that moment, none older than the rest.
 """
 
+import csv
 import itertools
 import json
 import random
@@ -20,7 +21,7 @@ import httpx
 from gateway.api.deps import Gateway
 from gateway_under_test import have, load, push, put, shown
 from histories import DAYS, FIRST, NOT_COUNTED, REGIME, Key, Reform, Step, a_branch, a_measured_report
-from measured_form import CODE, VERSIONS, form_document
+from measured_form import CODE, INDICATORS, VERSIONS, form_document
 from recomputing import ENDS, Catalogue, Question, Recomputation, Row
 
 GROUPS = ("agency", "level", "period", "sector", "stage")
@@ -195,13 +196,58 @@ class World:
     # What is asked, and checked once it is known what was done meanwhile
 
     async def ask(self, question: Question) -> Asked:
-        given = {"form": CODE, "period": ",".join(question.periods), "by": ",".join(question.by)}
-        given |= {"agencies": "as_reported" if question.today is None else "reorganised"}
-        given |= {} if question.under is None else {"under": question.under}
         since = next(self.clock)
-        answer = await self.client.get("/v1/aggregates", params=given)
+        answer = await self.client.get("/v1/aggregates", params=self.parameters(question))
         assert answer.status_code == 200, answer.text
         return Asked(question, since, next(self.clock), answer.content)
+
+    async def ask_again(self, chance: random.Random, number: int) -> None:
+        """Ask for states of before: each answer is what it was, byte for byte."""
+        known = sorted(self.answers.items(), key=lambda each: (str(each[0][0]), each[0][1]))
+        for (question, as_of), content in chance.sample(known, min(number, len(known))):
+            answer = await self.client.get("/v1/aggregates", params=self.parameters(question) | {"as_of": as_of})
+            assert answer.content == content, f"{question} of {as_of} was {content!r}, and is {answer.content!r}"
+
+    async def look_through(self) -> None:
+        """While nothing happens: every single value is one that was pushed, and SDMX says what the aggregates say."""
+        whole = Question(tuple(ENDS), ("period",))
+        counting = self.counting(whole)
+        given = {"form": CODE, "period": ",".join(ENDS)}
+        values = await self.client.get("/v1/observations", params=given, headers={"Accept": "application/x-ndjson"})
+        items = [json.loads(line, parse_float=Decimal) for line in values.text.splitlines()]
+        found = {(counting[each["report"]], each["sector"], each["stage"], each["indicator"]): each for each in items}
+        expected = self.engine.cells(list(counting.values()))
+        assert len(found) == len(items)
+        assert {key: each["value"] for key, each in found.items()} == expected
+        totals: dict[tuple[str, ...], Decimal] = {}
+        for by in (("period",), ("period", "sector")):
+            answer = await self.ask(replace(whole, by=by))
+            self.check(answer)
+            for row in json.loads(answer.body, parse_float=Decimal)["rows"]:
+                key = (row.get("sector", "_T"), row["stage"], row["period"])
+                figures = {name: row[name] for name in row if name in INDICATORS and name != "note"}
+                totals |= {(name, *key): Decimal(value) for name, value in figures.items() if value is not None}
+        address = f"/sdmx/v2/data/dataflow/VNGOV/{CODE}?c[AGENCY]=_T&attributes=none"
+        data = await self.client.get(address, headers={"Accept": "application/vnd.sdmx.data+csv;version=2.0.0"})
+        lines = list(csv.DictReader(data.text.splitlines()))
+        names = ("INDICATOR", "SECTOR", "STAGE", "TIME_PERIOD")
+        assert {tuple(line[name] for name in names): Decimal(line["OBS_VALUE"]) for line in lines} == totals
+
+    def counting(self, question: Question) -> dict[str, int]:
+        """The reports that count while nothing happens: their ids, and their numbers."""
+        within = self.engine.within(len(self.known) - 1, question)
+        return {
+            sender.current: sender.done[-1].report
+            for key, sender in self.senders.items()
+            if sender.current is not None and sender.done[-1].report is not None
+            if key[:2] in within and key not in NOT_COUNTED
+        }
+
+    @staticmethod
+    def parameters(question: Question) -> dict[str, str]:
+        given = {"form": CODE, "period": ",".join(question.periods), "by": ",".join(question.by)}
+        given |= {"agencies": "as_reported" if question.today is None else "reorganised"}
+        return given | ({} if question.under is None else {"under": question.under})
 
     def check(self, asked: Asked) -> None:
         """Find out what an answer counts, and that it is what comes of that."""

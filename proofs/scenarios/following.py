@@ -3,9 +3,10 @@
 import asyncio
 import os
 import sys
+import time
 from asyncio.subprocess import Process as Subprocess
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gateway.demo.remote import every
@@ -26,6 +27,12 @@ reads meanwhile: commits overtake one another."""
 _OPEN = "SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
 _PATIENCE = 30.0
 """Seconds a follower has to be told all."""
+_PAUSE, _LONG_PAUSE = 0.15, 1.0
+"""The longest a sender rests, in seconds; more where it goes on for minutes, as all that was sent is looked through."""
+_RESTS, _LONG_RESTS = (0.5, 1.5), (1.0, 6.0)
+"""Seconds between two kills, at least and at most."""
+_ASKED_PERIODS = 100
+"""Periods of which figures are asked for at once."""
 _VICTIMS = ("api", "postgres", "follower")
 _TURNS = 3
 """How often each of them is killed."""
@@ -73,9 +80,9 @@ async def follow_changes(stage: Stage) -> None:
     follower = Follower(stage)
     await follower.start()
     try:
-        async with stage.load():
-            for victim in stage.chance.sample(_VICTIMS * _TURNS, len(_VICTIMS) * _TURNS):
-                await stage.wait(0.5, 1.5)
+        async with stage.load(pause=_LONG_PAUSE if stage.minutes else _PAUSE):
+            for victim in _victims(stage):
+                await stage.wait(*(_LONG_RESTS if stage.minutes else _RESTS))
                 await _harm(stage, follower, victim)
         await _until_told(stage, follower.copy)
     finally:
@@ -89,6 +96,15 @@ async def follow_changes(stage: Stage) -> None:
             answered=await _answered(stage),
         )
     )
+
+
+def _victims(stage: Stage) -> Iterator[str]:
+    """Who is killed, one after another, each as often as the others."""
+    until = time.monotonic() + 60 * stage.minutes
+    while True:
+        yield from stage.chance.sample(_VICTIMS * _TURNS, len(_VICTIMS) * _TURNS)
+        if time.monotonic() >= until:
+            return
 
 
 async def _harm(stage: Stage, follower: Follower, victim: str) -> None:
@@ -134,15 +150,17 @@ def _added(copy: Sequence[Counted]) -> Mapping[str, int]:
 async def _answered(stage: Stage) -> Mapping[str, int]:
     """The same by the gateway."""
     periods = sorted({each["period"] for each in await every(stage.http, "/v1/reports")})
-    asked = {"form": FORM, "period": ",".join(periods), "by": "agency,period"}
-    answer = (await stage.http.get("/v1/aggregates", params=asked)).raise_for_status().json()
-    keys = ("agency", "own", "period")
-    return {
-        f"{row['agency']} {row['period']} {name}": value
-        for row in answer["rows"]
-        for name, value in row.items()
-        if name not in keys
-    }
+    found: dict[str, int] = {}
+    for first in range(0, len(periods), _ASKED_PERIODS):
+        asked = {"form": FORM, "period": ",".join(periods[first : first + _ASKED_PERIODS]), "by": "agency,period"}
+        answer = (await stage.http.get("/v1/aggregates", params=asked)).raise_for_status().json()
+        found |= {
+            f"{row['agency']} {row['period']} {name}": value
+            for row in answer["rows"]
+            for name, value in row.items()
+            if name not in ("agency", "own", "period")
+        }
+    return found
 
 
-SCENARIOS = [Scenario("follow-changes", follow_changes, ["passes-open-transactions"])]
+SCENARIOS = [Scenario("follow-changes", follow_changes, ["passes-open-transactions"], can_last=True)]

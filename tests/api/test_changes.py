@@ -121,6 +121,19 @@ async def test_a_few_among_many_are_found_though_no_page_looks_at_all(
     assert pages > 1
 
 
+async def test_the_place_in_the_feed_is_never_beyond_what_is_stored(
+    client: httpx.AsyncClient, gateway: Gateway
+) -> None:
+    """A PostgreSQL that was killed gives the number of a transaction that stored nothing to one that may store."""
+    await accepted(client, a_report(**Q1))
+    place = (await changes(client, 1))["next"]
+    async with connected(gateway.engine) as connection:
+        for _ in range(20):
+            await connection.fetchval("SELECT pg_current_xact_id()")
+    assert (await asked(client, "/changes"))["next"] == place
+    assert (await asked(client, "/changes", cursor=place))["next"] == place
+
+
 async def test_what_commits_late_comes_after_all_that_was_told_before(
     client: httpx.AsyncClient, gateway: Gateway
 ) -> None:

@@ -58,6 +58,8 @@ async def relive(world: World, history: History) -> None:
         answers += [await world.ask(next(asking)) for _ in range(everything)]
         for answer in answers:
             world.check(answer)
+        await world.look_through()
+        await world.ask_again(chance, 8)
 
 
 async def reorganise(world: World, reforms: Iterable[Reform]) -> None:

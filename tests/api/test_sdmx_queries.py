@@ -283,7 +283,7 @@ async def test_totals_and_codes_of_too_many_breakdowns_at_once_are_too_much(
         ("/v2/data/dataflow/VNGOV/TTHC_06A?asOf=2099-01-01T00:00:00", 400, 140),
         ("/v2/data/dataflow/VNGOV/TTHC_06A?asOf=0001-01-01", 400, 140),
         ("/v2/availability/dataflow/VNGOV/TTHC_06A?updatedAfter=2026-01-01", 501, 501),
-        ("/v2/structure/dataflow?asOf=2026-01-01", 501, 501),
+        ("/v2/structure/dataflow?asOf=2026-01-01", 404, 100),
         ("/v1/data/TTHC_06A?dimensionAtObservation=AGENCY", 501, 501),
         ("/v1/data/TTHC_06A?includeHistory=true", 501, 501),
         ("/v1/data/TTHC_06A/Q.H26.x._T.more", 403, 150),

@@ -1,7 +1,8 @@
 """Single values with the report behind each, as they are, were, or have changed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -15,12 +16,14 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, page
 from gateway.api.parameters import Form, Indicators, PeriodRange
 from gateway.api.refusals import problems
-from gateway.api.stream import JSON, TABLES, Streamed, Table, chosen_format
+from gateway.api.stream import CSV, JSON, PARQUET, TABLES, Body, Streamed, chosen_format
 from gateway.domain.as_of import AsOf, read_as_of
 from gateway.flow.look import look
-from gateway.flow.pull import Observations, Place, pull
+from gateway.flow.pull import Observations, Place, items, pull
 from gateway.flow.question import ask
-from gateway.formats.parquet import INTEGER, VALUE
+from gateway.formats.csv import csv_header
+from gateway.formats.observations import CsvLines, JsonLines, in_pieces
+from gateway.formats.parquet import INTEGER, VALUE, parquet_lines
 
 router = APIRouter(prefix="/v1", tags=["aggregates"])
 
@@ -33,6 +36,7 @@ Since = Annotated[
 ]
 
 _COLUMNS = {"form_version": INTEGER, "revision": INTEGER, "value": VALUE}
+_PIECE_VALUES = 2000
 
 
 class Observation(BaseModel):
@@ -92,28 +96,55 @@ async def read_observations(
 
     if media_type == JSON:
         async with found() as observations:
-            return await _page(request, observations, limit)
+            return await _page(request, observations, place, limit)
 
     @asynccontextmanager
-    async def opens() -> AsyncIterator[Table]:
+    async def opens() -> AsyncIterator[Body]:
         async with found() as observations:
-            rows = (item async for _, item in observations.items)
-            yield Table({}, observations.as_of, observations.mark, observations.columns, _COLUMNS, rows)
+            yield _Sheet(observations)
 
     return Streamed(request, media_type, opens)
 
 
-async def _page(request: Request, found: Observations, limit: int) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """Observations to be written whole."""
+
+    found: Observations
+
+    @property
+    def as_of(self) -> str:
+        return self.found.as_of
+
+    @property
+    def mark(self) -> bytes:
+        return self.found.mark
+
+    async def written(self, media_type: str) -> AsyncGenerator[bytes, None]:
+        async with aclosing(self.found.lines) as lines:
+            if media_type == PARQUET:
+                async with aclosing(parquet_lines(self.found.columns, _COLUMNS, self.as_of, lines)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                return
+            if media_type == CSV:
+                yield csv_header(self.found.columns)
+            write = (CsvLines() if media_type == CSV else JsonLines()).written
+            async for some in in_pieces(lines, _PIECE_VALUES):
+                yield write(some)
+
+
+async def _page(request: Request, found: Observations, after: Place | None, limit: int) -> Response:
     headers = freshness(found.as_of, found.mark, JSON)
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
-    async with aclosing(found.items) as source:
-        items = []
+    several = []
+    async with aclosing(items(found, after)) as source:
         async for item in source:
-            items.append(item)
-            if len(items) > limit:
+            several.append(item)
+            if len(several) > limit:
                 break
-    shown = page(items, limit, lambda each: each[1], lambda each: _written(found.as_of, each[0]))
+    shown = page(several, limit, lambda each: each[1], lambda each: _written(found.as_of, each[0]))
     return Json({"as_of": found.as_of, **shown}, headers=headers)
 
 

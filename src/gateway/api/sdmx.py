@@ -24,9 +24,12 @@ from gateway.api.sdmx_query import (
     detail_asked,
     flow_of_v1,
     flow_of_v2,
+    moment_asked,
     references_asked,
 )
 from gateway.api.sdmx_selection import form_asked, form_in, select
+from gateway.domain.as_of import Time
+from gateway.domain.calendar import civil_date
 from gateway.errors import NotFound, Text
 from gateway.flow.look import look
 from gateway.flow.survey import survey
@@ -48,8 +51,16 @@ _STRUCTURES = {"v1": (_ML_2_1,), "v2": (_ML_3_0, _JSON)}
 Base = Literal["v1", "v2"]
 
 
-async def _described(gateway: GatewayParts, catalogue: NewestCatalogue, today: Today) -> Structures:
-    return Structures(catalogue, gateway.settings.sdmx_agency, today)
+async def _described(
+    request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, today: Today, _: AnyStatistician
+) -> Structures:
+    """The structures of now, or those of the state that ``asOf`` names: what is the latest goes by then, too."""
+    as_of = moment_asked(request.query_params, "asOf")
+    if as_of is None:
+        return Structures(catalogue, gateway.settings.sdmx_agency, today)
+    async with look(gateway.engine, gateway.catalogues, as_of) as opened:
+        day = civil_date(as_of.at) if isinstance(as_of, Time) else today
+        return Structures(opened.catalogue, gateway.settings.sdmx_agency, day)
 
 
 Described = Annotated[Structures, Depends(_described)]

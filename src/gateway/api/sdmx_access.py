@@ -25,14 +25,15 @@ async def _caller(request: Request, gateway: GatewayParts) -> Caller:
     return known[0]
 
 
-def _holder(scope: Scope) -> Callable[[Request, GatewayParts], Awaitable[Caller]]:
-    async def check(request: Request, gateway: GatewayParts) -> Caller:
-        caller = await _caller(request, gateway)
+AnyStatistician = Annotated[Caller, Depends(_caller)]
+
+
+def _holder(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
+    async def check(caller: AnyStatistician) -> Caller:
         require_scope(caller, scope)
         return caller
 
     return check
 
 
-AnyStatistician = Annotated[Caller, Depends(_caller)]
 Statistician = Annotated[Caller, Depends(_holder(Scope.aggregates_read))]

@@ -209,12 +209,12 @@ def data_asked(path: Path, query: QueryParams, flow: Asked, key: str, component:
         attributes=_attributes(query) if with_attributes else frozenset(),
         observations=detail in {"full", "dataonly"},
         values=measures != "none",
-        as_of=_moment(query, "asOf"),
-        since=_moment(query, "updatedAfter", "updateAfter"),
+        as_of=moment_asked(query, "asOf"),
+        since=moment_asked(query, "updatedAfter", "updateAfter"),
     )
 
 
-def _moment(query: QueryParams, *names: str) -> AsOf | None:
+def moment_asked(query: QueryParams, *names: str) -> AsOf | None:
     """The state that a parameter names by a time or by the ``As-Of`` of an answer. Clients spell it in several ways."""
     for name in names:
         if name in query:
@@ -316,7 +316,4 @@ def references_asked(query: QueryParams) -> frozenset[str] | frozenset[Kind]:
 
 def detail_asked(query: QueryParams) -> str:
     _require_known(query, {"references", "detail", "asOf", "explicitMeasure", "dimensionAtObservation"})
-    if "asOf" in query:
-        said = Text("asOf chỉ dùng cho số liệu.", "asOf is served for data; structures are today's.")
-        raise NotImplementedHere(said)
     return _one_of(query, "detail", _DETAILS)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
@@ -37,12 +37,21 @@ TABLES: dict[int | str, dict[str, Any]] = {
 Row = Mapping[str, object]
 
 
+class Body(Protocol):
+    """What is streamed: ``as_of`` names the state it comes from, and ``mark`` is equal for equal contents."""
+
+    @property
+    def as_of(self) -> str: ...
+    @property
+    def mark(self) -> bytes: ...
+    def written(self, media_type: str, /) -> AsyncGenerator[bytes, None]:
+        """It as bytes in a format, piece by piece."""
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows to be written. ``head`` is what JSON says before them; ``as_of`` names the state they come from.
-
-    ``mark`` is equal for tables of equal rows; ``kinds`` are what columns hold that are not of texts.
-    """
+    """Rows to be written. ``head`` is what JSON says before them; ``kinds`` are what columns hold that are not of
+    texts."""
 
     head: Row
     as_of: str
@@ -51,20 +60,23 @@ class Table:
     kinds: Mapping[str, Kind]
     rows: AsyncIterator[Row]
 
+    def written(self, media_type: str) -> AsyncGenerator[bytes, None]:
+        return _written(self, media_type)
+
 
 class Streamed(StreamingResponse):
-    """A table in one of the formats; a failure half-way breaks the connection and never ends it cleanly."""
+    """A body in one of the formats; a failure half-way breaks the connection and never ends it cleanly."""
 
     def __init__(
-        self, request: Request, media_type: str, opens: Callable[[], AbstractAsyncContextManager[Table]]
+        self, request: Request, media_type: str, opens: Callable[[], AbstractAsyncContextManager[Body]]
     ) -> None:
         super().__init__((), media_type=f"{CSV}; charset=utf-8; header=present" if media_type == CSV else media_type)
         self._request, self._format, self._opens = request, media_type, opens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The snapshot is opened before the first byte, so that a database that is away is still a 503.
-        async with self._opens() as table, aclosing(_written(table, self._format)) as pieces:
-            headers = freshness(table.as_of, table.mark, self._format)
+        async with self._opens() as body, aclosing(body.written(self._format)) as pieces:
+            headers = freshness(body.as_of, body.mark, self._format)
             if is_known(self._request, headers):
                 await Response(status_code=304, headers=headers)(scope, receive, send)
                 return

@@ -3,6 +3,9 @@
 Events are in the order of the transactions that made them (their full ids), and a reader is shown none of a transaction
 that is not older than every transaction still open: whatever commits later comes after all that was shown. A counter
 would not do, since a lower number may commit after a higher one was read.
+
+A position is always that of an event, which is stored for good. The ids of transactions that stored nothing are given
+out again when PostgreSQL was killed: a position beyond the last event would miss whatever gets one of them then.
 """
 
 from collections.abc import Sequence
@@ -59,8 +62,7 @@ class Changes:
 # How far is looked is bounded before it is seen whose events they are, so that a reader of few among many is answered
 # soon, with a position further on.
 _CHANGES = f"""
-WITH horizon AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xid),
-last AS MATERIALIZED (SELECT * FROM events_until($1::text::xid8, $2::bigint, $3)),
+WITH last AS MATERIALIZED (SELECT * FROM events_until($1::text::xid8, $2::bigint, $3)),
 seen AS MATERIALIZED (
     SELECT e.* FROM report_events e
      WHERE (e.recorded_xid, e.seq) > ($1::text::xid8, $2::bigint)
@@ -72,9 +74,9 @@ seen AS MATERIALIZED (
        AND ($6::text[] IS NULL OR event = ANY ($6))
      ORDER BY s.recorded_xid, s.seq LIMIT $7
 )
-SELECT horizon.xid::text AS horizon, coalesce(last.number, 0) AS looked_at,
-       last.recorded_xid::text AS last_transaction, last.seq AS last_event, found.*
-  FROM horizon LEFT JOIN last ON true LEFT JOIN found ON true ORDER BY found.transaction::xid8, found.seq
+SELECT coalesce(last.number, 0) AS looked_at, last.recorded_xid::text AS last_transaction, last.seq AS last_event,
+       found.*
+  FROM (SELECT) AS one LEFT JOIN last ON true LEFT JOIN found ON true ORDER BY found.transaction::xid8, found.seq
 """  # noqa: S608 - fixed words
 
 
@@ -96,7 +98,6 @@ async def find_changes(connection: Any, wanted: WantedChanges, catalogue: Catalo
     first = rows[0]
     if len(items) == wanted.limit:
         return Changes(items, Position(int(found[-1]["transaction"]), found[-1]["seq"]), True)
-    if first["looked_at"] == most:
-        return Changes(items, Position(int(first["last_transaction"]), first["last_event"]), True)
-    # All before the horizon was looked at, and what comes is not before it; it never goes back.
-    return Changes(items, max(wanted.after, Position(int(first["horizon"]), 0)), False)
+    if not first["looked_at"]:
+        return Changes([], wanted.after, False)
+    return Changes(items, Position(int(first["last_transaction"]), first["last_event"]), first["looked_at"] == most)

@@ -10,7 +10,7 @@ import asyncio
 import math
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -102,17 +102,25 @@ async def unhurried(connection: AsyncConnection) -> None:
     watch_of(raw.driver_connection).rest()
 
 
-async def rows_in_time(connection: Any, statement: str, *given: object, prefetch: int) -> AsyncIterator[Any]:
-    """Rows of a cursor as they are asked for. Each part has the time of one piece of work, and whoever takes them all
-    the time there is."""
+async def parts_in_time(connection: Any, statement: str, *given: object, prefetch: int) -> AsyncIterator[Sequence[Any]]:
+    """Rows of a cursor, so many at once, as they are asked for.
+
+    Each part has the time of one piece of work, and whoever takes them all the time there is.
+    """
     watch = watch_of(connection)
     watch.go()
     cursor = await connection.cursor(statement, *given)
     while rows := await cursor.fetch(prefetch):
         watch.rest()
+        yield rows
+        watch.go()
+
+
+async def rows_in_time(connection: Any, statement: str, *given: object, prefetch: int) -> AsyncIterator[Any]:
+    """The same, row by row."""
+    async for rows in parts_in_time(connection, statement, *given, prefetch=prefetch):
         for row in rows:
             yield row
-        watch.go()
 
 
 def watch_over(engine: AsyncEngine, seconds: float) -> None:

@@ -6,11 +6,16 @@ from typing import Any
 from uuid import UUID
 
 from gateway.db.counted import Given, Scope, counted, counted_in, within
-from gateway.db.deadline import rows_in_time
-from gateway.db.figures import PREFETCH, rows_of
+from gateway.db.deadline import parts_in_time
+from gateway.db.figures import rows_of
 from gateway.db.state import State
 
-_SHOWN = "h.id, h.revision, h.agency_id, h.period, h.form_version, r.number, r.codes, r.figures, r.texts"
+_SHOWN = (
+    "h.id, h.revision, h.agency_id, h.period, h.form_version, r.number, r.codes, r.figures::text AS figures, r.texts"
+)
+"""What is read of a row; numbers as PostgreSQL writes them, which is exact and takes a third of the time."""
+_AT_ONCE = 500
+"""Rows that are held of a result while it is read; each may have thousands of figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +26,22 @@ class After:
     row: int
 
 
-async def single_rows(connection: Any, scope: Scope, after: After | None) -> AsyncIterator[Any]:
-    """Rows of counted reports one by one, by report and row, from a place on (that row included)."""
+async def single_rows(connection: Any, scope: Scope, after: After | None) -> AsyncIterator[Sequence[Any]]:
+    """Rows of counted reports, some at once, by report and row, from a place on (that row included)."""
     given = Given()
     statement = f"""
 SELECT {_SHOWN} FROM {rows_of(scope, given)} WHERE {counted(scope, given).condition} {_from(after, given)}
  ORDER BY h.id, r.number
 """  # noqa: S608 - fixed words
-    async for row in rows_in_time(connection, statement, *given.values, prefetch=PREFETCH):
-        yield row
+    async for rows in parts_in_time(connection, statement, *given.values, prefetch=_AT_ONCE):
+        yield rows
 
 
 async def changed_rows(
     connection: Any, scope: Scope, since: State, moved: Sequence[int], after: After | None
-) -> AsyncIterator[Any]:
-    """Rows of reports that count in a scope's state and did not ``since``, or the other way round, and all of the
-    agencies (storage keys) that ``moved``.
+) -> AsyncIterator[Sequence[Any]]:
+    """Rows, some at once, of reports that count in a scope's state and did not ``since``, or the other way round; and
+    all of the agencies (storage keys) that ``moved``.
 
     ``was`` and ``counts`` say which. A row that no longer counts has with it the row of the same agency, period and
     codes that counts instead, if there is one: ``new_version``, ``new_figures`` and ``new_texts``.
@@ -44,7 +49,8 @@ async def changed_rows(
     given = Given()
     was, counts = counted_in(since, given), counted_in(scope.state, given)
     statement = f"""
-SELECT {_SHOWN}, s.was, s.counts, new.form_version AS new_version, new.figures AS new_figures, new.texts AS new_texts
+SELECT {_SHOWN}, s.was, s.counts, new.form_version AS new_version,
+       new.figures::text AS new_figures, new.texts AS new_texts
   FROM {rows_of(scope, given)}
  CROSS JOIN LATERAL (SELECT {was} AS was, {counts} AS counts) AS s
   LEFT JOIN LATERAL (
@@ -56,8 +62,8 @@ SELECT {_SHOWN}, s.was, s.counts, new.form_version AS new_version, new.figures A
    AND (s.was <> s.counts OR (s.was AND h.agency_id = ANY ({given.add(list(moved), "int[]")}))) {_from(after, given)}
  ORDER BY h.id, r.number
 """  # noqa: S608 - fixed words
-    async for row in rows_in_time(connection, statement, *given.values, prefetch=PREFETCH):
-        yield row
+    async for rows in parts_in_time(connection, statement, *given.values, prefetch=_AT_ONCE):
+        yield rows
 
 
 async def changed_heads(connection: Any, scope: Scope, since: State) -> list[tuple[str, int]]:

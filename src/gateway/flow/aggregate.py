@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gateway.db.counted import count_owed
 from gateway.db.figures import find_ground
 from gateway.flow.look import Opened
-from gateway.flow.plan import Plan
+from gateway.flow.plan import Member, Plan
 from gateway.flow.question import Question
 
 
@@ -53,6 +53,6 @@ async def aggregate(opened: Opened, question: Question) -> Aggregate:
     )
 
 
-def series(opened: Opened, question: Question) -> AsyncIterator[dict[str, object]]:
-    """Only the rows of an answer, in an open state: those that differ in their period follow each other."""
-    return Plan(opened.catalogue, question, opened.state).rows(opened.connection, periods_last=True)
+def series(opened: Opened, question: Question) -> AsyncIterator[Member]:
+    """Only the figures of a question by period, in an open state: those that differ in it alone follow each other."""
+    return Plan(opened.catalogue, question, opened.state).series(opened.connection)

@@ -3,18 +3,33 @@
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
-from gateway.db.figures import Column, Ground, Grouping, Taken, combined_rows
+from gateway.db.figures import Column, Ground, Grouping, Taken, combined_rows, combined_series
 from gateway.db.state import State
 from gateway.domain.agency import Organisation
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.form import Form, typed
 from gateway.domain.form_document import Combine, Indicator, Type
+from gateway.domain.period import Period
 from gateway.domain.recompute import recomputed
 from gateway.flow.question import COMMON_GROUPS, Question
+from gateway.flow.totals import Totals
 
 _ENDS = {Combine.first: Taken.first, Combine.last: Taken.last}
+
+
+class Member(NamedTuple):
+    """A row of a series: the figures of an agency (None: of all) and codes (None: of all of a breakdown) in a period.
+
+    ``figures`` are in the order of the indicators asked for, each as a text with every digit; true and false are 1 and
+    0, and None is a blank.
+    """
+
+    agency: str | None
+    codes: tuple[str | None, ...]
+    period: Period
+    figures: list[str | None]
 
 
 class Plan:
@@ -121,11 +136,28 @@ class Plan:
         parts = (ground.mark, counts, asked.under, asked.reorganised_on, self.columns, self._labels, self._form.version)
         return blake2b(repr(parts).encode(), digest_size=16).digest()
 
-    async def rows(self, connection: Any, periods_last: bool = False) -> AsyncGenerator[dict[str, object], None]:
+    async def rows(self, connection: Any) -> AsyncGenerator[dict[str, object], None]:
         columns = [self._column(each) for each in self.needed]
         columns += [self._at_end(each, end) for end in self._ends for each in self.needed]
-        async for row in combined_rows(connection, self.scope, self.grouping, columns, periods_last):
+        async for row in combined_rows(connection, self.scope, self.grouping, columns):
             yield self._answer(row)
+
+    async def series(self, connection: Any) -> AsyncGenerator[Member, None]:
+        """The rows of a question by period about numbers: those that differ in it alone follow each other."""
+        columns = [self._column(each) for each in self.needed]
+        totals = Totals(self._form, self._question.indicators, self.needed)
+        first_code = 1 + self.grouping.by_group
+        kept = {name: first_code + place for place, (_, name) in enumerate(self._breakdowns)}
+        codes_at = [kept.get(each.id) for each in self._form.breakdowns]
+        count_at = first_code + len(kept)
+        async for rows in combined_series(connection, self.scope, self.grouping, columns):
+            for row in rows:
+                yield Member(
+                    str(self._labels[row[1]]["agency"]) if self.grouping.by_group else None,
+                    tuple([None if place is None else row[place] for place in codes_at]),
+                    self._question.periods[row[0] - 1],
+                    totals.read(row[count_at + 1], row[count_at]),
+                )
 
     def _answer(self, row: Sequence[Any]) -> dict[str, object]:
         values = iter(row)

@@ -1,8 +1,7 @@
 """Select series: which figures a key and filters of SDMX ask for, and those figures as series."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from math import prod
 
 from gateway.domain.catalogue import Catalogue
@@ -112,6 +111,10 @@ def require_within(catalogue: Catalogue, named: frozenset[str], values: frozense
         raise Forbidden(Text(f"Ngoài phạm vi của client: {said}.", f"Outside the client's subtree: {said}."))
 
 
+_Indicator = tuple[str, Mapping[str, str]]
+"""The id of an indicator and the attributes of its observations."""
+
+
 class Serialiser:
     """Makes lines of a table into series of the selection, with no more than so many first or last observations."""
 
@@ -122,40 +125,49 @@ class Serialiser:
         self._ids = [
             (breakdown_id(each), code_ids(selection.catalogue.codelists[each.codelist])) for each in form.breakdowns
         ]
-        self._attributes = {
-            each.id: {STATUS: NORMAL, **({UNIT: each.unit} if each.unit else {}), DECIMALS: str(each.places)}
-            for each in form.indicators
-        }
-        self._times = {each.code: time_period(each) for each in selection.periods}
+        self._indicators: list[_Indicator] = [
+            (each.id, {STATUS: NORMAL, **({UNIT: each.unit} if each.unit else {}), DECIMALS: str(each.places)})
+            for each in selection.table.indicators
+        ]
+        self._times = {each.code: (FREQUENCIES[each.frequency], time_period(each)) for each in selection.periods}
 
-    def series(self, line: Line) -> Iterator[Series]:
+    def series(self, line: Line) -> list[Series]:
         """The series of a line: one for each frequency and indicator that has observations."""
         agency = TOTAL if line.agency is None else agency_id(line.agency)
         codes = []
         for (dimension, ids), code in zip(self._ids, line.codes, strict=True):
             value = TOTAL if code is None else ids.get(code, code)
             if value not in self._selection.allowed[dimension]:
-                return
+                return []
             codes.append(value)
-        for indicator, by_frequency in self._observed(line).items():
-            for frequency, observations in by_frequency.items():
-                key = (frequency, agency, indicator, *codes)
-                if self._is_meant(key):
-                    yield Series(key, self._attributes[indicator], self._some(observations))
+        found = [
+            Series((frequency, agency, indicator, *codes), attributes, self._some(observations))
+            for (indicator, attributes), frequency, observations in self._observed(line)
+        ]
+        return [each for each in found if self._is_meant(each.key)] if self._selection.boxes else found
 
-    def _observed(self, line: Line) -> dict[str, dict[str, list[tuple[str, str]]]]:
+    def _observed(self, line: Line) -> list[tuple[_Indicator, str, list[tuple[str, str]]]]:
         """What is not blank, by indicator and frequency, in order of time."""
-        found: dict[str, dict[str, list[tuple[str, str]]]] = {}
+        if len(line.figures) == 1:
+            [(period, figures)] = line.figures
+            frequency, time = self._times[period.code]
+            known = zip(self._indicators, figures, strict=True)
+            return [(indicator, frequency, [(time, value)]) for indicator, value in known if value is not None]
+        found: dict[int, dict[str, list[tuple[str, str]]]] = {}
         for period, figures in line.figures:
-            frequency, time = FREQUENCIES[period.frequency], self._times[period.code]
-            for indicator, value in figures.items():
+            frequency, time = self._times[period.code]
+            for place, value in enumerate(figures):
                 if value is not None:
-                    found.setdefault(indicator, {}).setdefault(frequency, []).append((time, _written(value)))
-        return found
+                    found.setdefault(place, {}).setdefault(frequency, []).append((time, value))
+        return [
+            (self._indicators[place], frequency, observations)
+            for place, by_frequency in found.items()
+            for frequency, observations in by_frequency.items()
+        ]
 
     def _is_meant(self, key: tuple[str, ...]) -> bool:
         boxes = self._selection.boxes
-        return not boxes or any(
+        return any(
             all(values is None or value in values for value, values in zip(key, box, strict=False)) for box in boxes
         )
 
@@ -166,10 +178,3 @@ class Serialiser:
         if self._first and self._last and self._first + self._last >= len(observations):
             return observations
         return [*ends[0], *ends[1]]
-
-
-def _written(value: object) -> str:
-    """A figure as text, every digit of it; true and false are 1 and 0."""
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    return str(int(value)) if isinstance(value, bool) else str(value)

@@ -4,7 +4,7 @@ Every agency asked for gets the total of its whole subtree, whether or not other
 codes and its total. That is several questions to the same aggregation, one after the other, in one snapshot.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,6 +15,7 @@ from gateway.domain.form_document import Indicator
 from gateway.domain.period import Period, parse_period
 from gateway.flow.aggregate import series
 from gateway.flow.look import Opened
+from gateway.flow.plan import Member
 from gateway.flow.question import Question
 
 
@@ -46,14 +47,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The figures of an agency by period, in order of time.
+    """The figures of an agency by period, in order of time: texts, in the order of the table's indicators.
 
     No agency is the whole country, and no code the total of a breakdown.
     """
 
     agency: str | None
     codes: tuple[str | None, ...]
-    figures: list[tuple[Period, Mapping[str, object]]]
+    figures: list[tuple[Period, Sequence[str | None]]]
 
 
 async def periods_of(opened: Opened, form: str) -> list[Period]:
@@ -69,7 +70,7 @@ async def tabulate(opened: Opened, table: Table) -> AsyncIterator[Line]:
     if not table.periods or not table.indicators:
         return
     for question in _questions(opened.catalogue, table):
-        async for line in _lines(series(opened, question), table):
+        async for line in _lines(series(opened, question)):
             yield line
 
 
@@ -91,22 +92,13 @@ def _depth(catalogue: Catalogue, table: Table) -> int:
     return max((len(chain) for each in chains for chain in each.values()), default=0)
 
 
-async def _lines(rows: AsyncIterator[dict[str, object]], table: Table) -> AsyncIterator[Line]:
-    periods = {each.code: each for each in table.periods}
-    breakdowns = [each.id for each in table.form.breakdowns]
-    names = [each.id for each in table.indicators]
+async def _lines(members: AsyncIterator[Member]) -> AsyncIterator[Line]:
     line: Line | None = None
-    async for row in rows:
-        agency, codes = _text(row, "agency"), tuple(_text(row, name) for name in breakdowns)
-        if line is None or (line.agency, line.codes) != (agency, codes):
+    async for each in members:
+        if line is None or line.codes != each.codes or line.agency != each.agency:
             if line is not None:
                 yield line
-            line = Line(agency, codes, [])
-        line.figures.append((periods[str(row["period"])], {name: row[name] for name in names}))
+            line = Line(each.agency, each.codes, [])
+        line.figures.append((each.period, each.figures))
     if line is not None:
         yield line
-
-
-def _text(row: Mapping[str, object], name: str) -> str | None:
-    """An agency or a code by which rows are told apart; None where they are not."""
-    return str(row[name]) if name in row else None

@@ -31,6 +31,13 @@ def _text(value: object) -> object:
     return f"{value:f}" if isinstance(value, Decimal) else value
 
 
+def csv_fields(values: Iterable[object]) -> str:
+    """Fields of a longer line side by side, in quotes where they have to be."""
+    sheet = io.StringIO()
+    csv.writer(sheet).writerow([*map(_text, values), ""])
+    return sheet.getvalue().removesuffix(",\r\n")
+
+
 def csv_lines(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> bytes:
     """Rows as lines, each field in the order of the columns."""
     sheet = io.StringIO()

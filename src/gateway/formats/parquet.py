@@ -9,6 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gateway.domain.observation import Line
+from gateway.formats.observations import in_pieces, parquet_columns
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -43,14 +46,33 @@ async def parquet(
 
     Raises ``ArrowInvalid`` for a figure of more than 38 digits.
     """
-    file = _File([(name, kinds.get(name, TEXT)) for name in columns], as_of)
+    file = _File(_kinds(columns, kinds), as_of)
     group: list[Row] = []
     async for row in rows:
         group.append(row)
         if len(group) == _GROUP_ROWS:
-            yield await asyncio.to_thread(file.write, group)
+            yield await asyncio.to_thread(file.write_rows, group)
             group = []
-    yield await asyncio.to_thread(file.end, group)
+    if group:
+        yield await asyncio.to_thread(file.write_rows, group)
+    yield await asyncio.to_thread(file.end)
+
+
+async def parquet_lines(
+    columns: Sequence[str], kinds: Mapping[str, Kind], as_of: str, lines: AsyncIterator[Sequence[Line]]
+) -> AsyncGenerator[bytes, None]:
+    """The file of observations, likewise; a group is of about as many, whole lines.
+
+    Raises ``ArrowInvalid`` for a figure of more than 38 digits.
+    """
+    file = _File(_kinds(columns, kinds), as_of)
+    async for group in in_pieces(lines, _GROUP_ROWS):
+        yield await asyncio.to_thread(file.write_lines, group)
+    yield await asyncio.to_thread(file.end)
+
+
+def _kinds(columns: Sequence[str], kinds: Mapping[str, Kind]) -> list[tuple[str, Kind]]:
+    return [(name, kinds.get(name, TEXT)) for name in columns]
 
 
 class _File:
@@ -66,22 +88,30 @@ class _File:
         self._schema = pa.schema(fields, metadata={"as_of": as_of})
         self._writer = pq.ParquetWriter(pa.PythonFile(self._buffer, mode="w"), self._schema, compression="zstd")
 
-    def write(self, rows: Sequence[Row]) -> bytes:
+    def write_rows(self, rows: Sequence[Row]) -> bytes:
         import pyarrow as pa
 
-        arrays = [
-            pa.array(values, self._schema.field(place).type)
-            for place, values in enumerate(
-                values for name, kind in self._columns for values in _values([row[name] for row in rows], kind)
-            )
-        ]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        return self._write(
+            [
+                pa.array(values, self._schema.field(place).type)
+                for place, values in enumerate(
+                    values for name, kind in self._columns for values in _values([row[name] for row in rows], kind)
+                )
+            ]
+        )
+
+    def write_lines(self, lines: Sequence[Line]) -> bytes:
+        return self._write(parquet_columns(lines, self._schema))
+
+    def end(self) -> bytes:
+        self._writer.close()
         return self._taken()
 
-    def end(self, rows: Sequence[Row]) -> bytes:
-        written = self.write(rows) if rows else b""
-        self._writer.close()
-        return written + self._taken()
+    def _write(self, arrays: "list[pa.Array]") -> bytes:
+        import pyarrow as pa
+
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        return self._taken()
 
     def _taken(self) -> bytes:
         taken = self._buffer.getvalue()

@@ -6,6 +6,7 @@ Names follow the SDMX information model (section 2 of the standard, 2.1 and 3.0)
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 Names = Mapping[str, str]
 """A name by language."""
@@ -193,8 +194,7 @@ class Header:
     languages: Sequence[str] = field(default=("vi", "en"))
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """Observations that differ in time alone: the key in the order of the dimensions, and (period, value) pairs.
 
     ``attributes`` are those of each of its observations: a reader that has no structure at hand takes attributes of a
