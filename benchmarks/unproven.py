@@ -16,6 +16,7 @@ from gateway.access.scopes import Scope
 from gateway.access.tokens import Caller
 from gateway.api.deps import Gateway, Relayer
 from gateway.app import build_app
+from gateway.db.subtree import EVERYTHING, see
 from gateway.logs import configure_logs
 from gateway.settings import Settings
 
@@ -36,6 +37,7 @@ def unproven(gateway: Gateway | None = None) -> FastAPI:
 
 
 async def _believed() -> Caller:
+    see(EVERYTHING)
     return _ANYBODY
 
 
