@@ -486,7 +486,7 @@ def serve() -> None:
     configure_logs("error")
     assert settings.sqlalchemy_url
     app = build_app(build_gateway(settings, open_engine(settings, settings.sqlalchemy_url, Role.api)))
-    http = bounded(Bounds(settings.head_timeout_seconds, left_over=1, unread=1, connections=MOST_CONNECTIONS))
+    http = bounded(Bounds(settings.head_timeout_seconds, left_over=3, unread=1, connections=MOST_CONNECTIONS))
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         sys.stdout.write(f"{listening.getsockname()[1]}\n")
         sys.stdout.flush()

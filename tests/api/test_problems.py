@@ -189,7 +189,11 @@ async def test_a_client_that_goes_away_is_no_fault_of_ours(app: FastAPI, provinc
     async def unheard(_: Message) -> None:
         return
 
-    headers = [(b"authorization", province.headers["authorization"].encode()), (b"content-type", b"application/json")]
+    headers = [
+        (b"host", b"a"),
+        (b"authorization", province.headers["authorization"].encode()),
+        (b"content-type", b"application/json"),
+    ]
     scope = {"type": "http", "method": "POST", "path": "/v1/reports", "query_string": b"", "headers": headers}
     with structlog.testing.capture_logs() as events:
         await app(scope, gone, unheard)

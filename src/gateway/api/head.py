@@ -23,7 +23,7 @@ def fault_of(scope: Scope) -> GatewayError | None:
         if names.count(name) > 1:
             return _wrong(name.decode().title(), Text("Chỉ được có một lần.", "Must be there only once."))
     host = next((value for name, value in scope["headers"] if name == b"host"), None)
-    if host is None and scope["http_version"] != "1.0":
+    if host is None and scope.get("http_version") != "1.0":
         return _wrong("Host", Text("Bắt buộc phải có.", "Must be there."))
     if host is not None and _HOST.fullmatch(host) is None:
         return _wrong("Host", Text("Không phải tên máy chủ.", "Is not the name of a host."))
