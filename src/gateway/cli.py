@@ -247,7 +247,7 @@ def sign_command(
 
 @cli.command("verify")
 def verify_command(
-    keys: Annotated[Path, typer.Option(help="The gateway's jwks.json.")],
+    keys: Annotated[list[Path], typer.Option(help="The gateway's jwks.json; repeat for those of before.")],
     receipt: Annotated[str | None, typer.Argument(help="A receipt, or a file that holds one.")] = None,
     payload: Annotated[Path | None, typer.Option(help="The bytes the receipt should be for.")] = None,
     proof: Annotated[Path | None, typer.Option(help="The proof that the report is in the log.")] = None,

@@ -192,7 +192,7 @@ def read_keys(issuer: str, file: Path | None) -> list[dict[str, Any]]:
         key_set(document)
     except ValueError as error:
         raise SubmitError(f"{file or issuer}: {error}") from error
-    keys: list[dict[str, Any]] = document["keys"]
+    keys: list[dict[str, Any]] = [each for each in document["keys"] if "vkey" not in each]  # those are the log's
     return keys
 
 

@@ -19,13 +19,17 @@ from gateway.evidence.receipts import InvalidReceipt, key_set, verify_receipt
 from gateway.submit import SubmitError
 
 
-def read_public_keys(file: Path) -> Keys:
-    """The gateway's public keys, of a file as it publishes them. Raises ``SubmitError``."""
-    try:
-        document = decode(_read(file))
-        return Keys(key_set(document), vkeys(document))
-    except ValueError as error:
-        raise SubmitError(f"{file}: {error}") from error
+def read_public_keys(files: Sequence[Path]) -> Keys:
+    """The gateway's public keys, of files as it publishes or published them. Raises ``SubmitError``."""
+    members = []
+    for file in files:
+        try:
+            document = decode(_read(file))
+            key_set(document), vkeys(document)
+        except ValueError as error:
+            raise SubmitError(f"{file}: {error}") from error
+        members += document["keys"]
+    return Keys(key_set({"keys": members}), vkeys({"keys": members}))
 
 
 def verify_one(receipt: str, keys: Keys, payload: Path | None) -> Receipt:

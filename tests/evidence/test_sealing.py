@@ -347,3 +347,14 @@ async def test_proofs_are_made_of_few_hashes_of_the_stored_tree(gateway: Gateway
         for old, new in ((1, 270), (256, 270), (30, 60), (269, 270), (270, 270), (0, 270)):
             path = await consistency_path(connection, old, new)
             verify_consistency(old, root_of(leaves[:old]), new, root_of(leaves[:new]), path)
+
+
+async def test_a_log_goes_on_when_its_gateway_gets_another_address(gateway: Gateway) -> None:
+    async with driver(gateway.engine) as connection:
+        await add(connection, 1)
+        await a_sealer(gateway).seal(connection)
+        await add(connection, 2)
+        other = LogSigner(gateway.keys.log, "https://elsewhere.example")
+        assert await Sealer(gateway.engine, other).seal(connection) == 1
+        newest = await connection.fetchval("SELECT note FROM log_checkpoints ORDER BY size DESC LIMIT 1")
+    assert open_checkpoint(newest, other.verifiers).size == 2

@@ -182,6 +182,14 @@ class LogSigner:
         """The public keys, the newest last."""
         return log_verifiers(self._keys, self._issuer)
 
+    def open_own(self, text: str) -> Checkpoint:
+        """What a checkpoint says that one of these keys signed, by whatever name the log had then.
+
+        The name is the issuer's address, which may change while the log goes on. Raises ``InvalidNote``.
+        """
+        origin = read_checkpoint(read_note(text)).origin
+        return open_checkpoint(text, [replace(each, name=origin) for each in self.verifiers])
+
     def sign(self, size: int, root: bytes, at: datetime) -> str:
         """The signed checkpoint of a tree, at a time."""
         key = self._keys.current.get_op_key("sign")  # asked for anew: keys change while a sealer runs

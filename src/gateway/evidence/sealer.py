@@ -17,7 +17,7 @@ from gateway.db import log as stored
 from gateway.db.deadline import watch_of
 from gateway.db.engine import clock, driver, tell_failure
 from gateway.evidence.merkle import EMPTY_ROOT, Frontier, leaf_hash
-from gateway.evidence.note import InvalidNote, LogSigner, open_checkpoint
+from gateway.evidence.note import InvalidNote, LogSigner
 from gateway.evidence.places import Places
 from gateway.evidence.tree import LogBroken, read_frontier
 
@@ -112,7 +112,7 @@ class Sealer:
         if known is not None and known.size > newest.size:
             log.error("the log went back", known=known.size, found=newest.size)
         try:
-            signed = open_checkpoint(newest.note, self._signer.verifiers)
+            signed = self._signer.open_own(newest.note)
         except InvalidNote as error:
             raise LogBroken(f"the newest checkpoint, of {newest.size} entries, is not ours: {error}") from error
         frontier = await read_frontier(connection, newest.size)
