@@ -156,6 +156,9 @@ async def test_every_change_of_state_is_recorded_with_who_did_it(gateway: Gatewa
     made = (await client.post("/v1/clients", json={"name": "Ông B", "scopes": ["reports:read"]})).json()
     for route in ("rotate", "revoke", "revoke"):
         assert (await client.post(f"/v1/clients/{made['id']}/{route}", content=b"{}", headers=JSON)).is_success
+    signers = {"signers": [{"subject": "CN=Bà D,C=VN"}]}
+    for _ in range(2):
+        assert (await client.put("/v1/agencies/H26.18/signers", json=signers)).status_code == 200
     found = await recorded(gateway)
     assert [each["what"] for each in found] == [
         "connector-put",
@@ -173,10 +176,11 @@ async def test_every_change_of_state_is_recorded_with_who_did_it(gateway: Gatewa
         "client-made",
         "client-rotated",
         "client-revoked",
+        "signers-set",
     ]
     assert len({each["by"] for each in found[1:]}) == 1
     everything = json.dumps(found, ensure_ascii=False)
-    for personal in ("bổ sung", "sai", "bỏ", "gọi điện", "Ông B", made["client_secret"]):
+    for personal in ("bổ sung", "sai", "bỏ", "gọi điện", "Ông B", "Bà D", made["client_secret"]):
         assert personal not in everything
 
 

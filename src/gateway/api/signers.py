@@ -13,10 +13,12 @@ from gateway.api.deps import GatewayParts, NewestCatalogue, Registrar, Today
 from gateway.api.json import Json
 from gateway.api.refusals import problems
 from gateway.api.subtree import require_covered
-from gateway.db.engine import driver
+from gateway.db.engine import clock, driver
+from gateway.db.log import add_entries
 from gateway.db.signatures import find_signers, set_signers
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.document import Document, refusal
+from gateway.domain.entry import new_entry
 from gateway.errors import NotFound
 from gateway.evidence.signatures import subject_of
 
@@ -100,8 +102,12 @@ async def put_signers(
     asked = await read_document(request, SignersDocument)
     agency = _agency(catalogue, caller, code, today)
     names = list(dict.fromkeys(each.name for each in asked.signers))
-    async with driver(gateway.engine) as connection:
-        await set_signers(connection, catalogue.agencies.ids[agency], names, caller.client)
+    async with driver(gateway.engine) as connection, connection.transaction():
+        if await set_signers(connection, catalogue.agencies.ids[agency], names, caller.client):
+            about, texts = {"agency": agency, "signers": len(names)}, {"subjects": "\n".join(names)}
+            await add_entries(
+                connection, [new_entry("signers-set", await clock(connection), caller.client, about, texts=texts)]
+            )
     return await _shown(gateway, catalogue, agency)
 
 

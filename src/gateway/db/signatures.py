@@ -81,20 +81,24 @@ async def find_signers(connection: Any, agency: int) -> list[tuple[str, datetime
     return [(row["subject"], row["registered_at"]) for row in rows]
 
 
-async def set_signers(connection: Any, agency: int, subjects: Sequence[str], by: UUID | None) -> None:
-    """Have exactly these sign for an agency from now on; who might before stays on record."""
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('signers'), $1)", agency)
-        await connection.execute(
-            "UPDATE signers SET ended_at = now() WHERE agency_id = $1 AND ended_at IS NULL AND NOT subject = ANY ($2)",
-            agency,
-            list(subjects),
-        )
-        await connection.execute(
-            "INSERT INTO signers (agency_id, subject, registered_by) SELECT $1, given, $3 FROM unnest($2::text[]) given"
-            " WHERE NOT EXISTS (SELECT FROM signers s WHERE s.agency_id = $1 AND s.subject = given"
-            " AND s.ended_at IS NULL)",
-            agency,
-            list(subjects),
-            by,
-        )
+async def set_signers(connection: Any, agency: int, subjects: Sequence[str], by: UUID | None) -> bool:
+    """Have exactly these sign for an agency from now on; who might before stays on record. Whether it changed who may.
+
+    In a transaction.
+    """
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext('signers'), $1)", agency)
+    ended = await connection.fetch(
+        "UPDATE signers SET ended_at = now() WHERE agency_id = $1 AND ended_at IS NULL AND NOT subject = ANY ($2)"
+        " RETURNING 1",
+        agency,
+        list(subjects),
+    )
+    added = await connection.fetch(
+        "INSERT INTO signers (agency_id, subject, registered_by) SELECT $1, given, $3 FROM unnest($2::text[]) given"
+        " WHERE NOT EXISTS (SELECT FROM signers s WHERE s.agency_id = $1 AND s.subject = given"
+        " AND s.ended_at IS NULL) RETURNING 1",
+        agency,
+        list(subjects),
+        by,
+    )
+    return bool(ended or added)

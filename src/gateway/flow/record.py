@@ -25,10 +25,12 @@ def entry_of(stored: Stored) -> NewEntry:
     }
     if first is not None:
         about["first_receipt"] = _hash(first.receipt)
+    if prepared.push.signature is not None:
+        about["signature"] = _hash(prepared.push.signature.jws)
     return new_entry(
         what, head.received_at, prepared.push.client, about, report=head.id, texts={"reason": submission.reason}
     )
 
 
-def _hash(receipt: str) -> str:
-    return hashlib.sha256(receipt.encode()).hexdigest()
+def _hash(signed: str) -> str:
+    return hashlib.sha256(signed.encode()).hexdigest()
