@@ -238,4 +238,11 @@ def one_at_a_time() -> None:
 @control
 def passes_open_transactions() -> None:
     """The feed of changes goes on past transactions that are still open, and may still commit."""
-    reword(changes, "_CHANGES", "pg_snapshot_xmin(", "pg_snapshot_xmax(")
+    reword(
+        changes,
+        "_CHANGES",
+        "events_until($1::text::xid8, $2::bigint, $3)",
+        "(SELECT recorded_xid, seq, count(*) OVER () AS number FROM (SELECT recorded_xid, seq FROM report_events"
+        " WHERE (recorded_xid, seq) > ($1::text::xid8, $2::bigint) ORDER BY recorded_xid, seq LIMIT $3) AS e"
+        " ORDER BY recorded_xid DESC, seq DESC LIMIT 1) AS every",
+    )

@@ -138,7 +138,7 @@ async def test_a_body_that_does_not_come_is_given_up(
 
     async def slowly() -> AsyncIterator[bytes]:
         yield sent[:50]
-        await asyncio.sleep(3)  # the server waits for one second
+        await asyncio.sleep(2)  # the server waits for one second
         yield sent[50:]
 
     async with at(server, province) as client:

@@ -305,7 +305,7 @@ async def test_an_agency_may_be_named_by_its_alias(
         ({"under": "H99"}, 404, None),
         ({"form": "NOPE"}, 404, None),
         ({"form": ""}, 404, None),
-        ({"form": "a\x00b"}, 404, None),
+        ({"form": "a\x00b"}, 400, "form"),
         ({"period": "2098-Q9"}, 400, "period"),
         ({"period": ""}, 400, "period"),
         ({"period": "2098-Q1,2098-Q1"}, 400, "period"),

@@ -155,7 +155,7 @@ async def test_a_year_outside_the_grammar_is_malformed(country: httpx.AsyncClien
     refused(await country.get(f"/v1/calendars/{year or 'x'}"), 400, "malformed-request")
 
 
-@pytest.mark.parametrize("regime", ["NOPE", "", "kstt", "a\x00b", "x" * 3000])
+@pytest.mark.parametrize("regime", ["NOPE", "", "kstt", "x" * 3000])
 async def test_the_periods_of_no_regime_are_not_found(country: httpx.AsyncClient, regime: str) -> None:
     refused(await country.get("/v1/periods", params={"regime": regime, "year": 2026}), 404, "not-found")
 

@@ -499,4 +499,4 @@ def test_a_url_with_a_query_has_no_room_for_a_path(kind: str) -> None:
 
 
 def test_templates_know_just_what_a_report_shows() -> None:
-    assert set(FullReport.model_fields) - {"consolidation", "relayed", "signer"} == REPORT
+    assert set(FullReport.model_fields) - {"consolidation", "part", "relayed", "signer"} == REPORT

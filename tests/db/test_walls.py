@@ -6,6 +6,8 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +28,7 @@ from gateway.db.roles import Role, UnfitRole, require_role
 from gateway.db.schema import UnfitSchema
 from gateway.db.subtree import EVERYTHING, NOTHING, Seen, seeing
 from gateway.flow.reach import Reach
+from gateway.key_files import PURPOSES, make_key
 from gateway.serve import serve
 from gateway.settings import Settings
 from gateway.worker import main as work
@@ -62,7 +65,11 @@ async def two(gateway: Gateway, engine: AsyncEngine, client_for: NewClient) -> T
         await connection.execute(
             "INSERT INTO relays SELECT id, 'https://x.example', now(), 1, 'word', client_id FROM reports;"
             "INSERT INTO consolidation_parts SELECT id, corrects FROM reports WHERE corrects IS NOT NULL;"
-            "INSERT INTO attempts SELECT id, 1, now(), now(), 'unreachable', 503, 'away', 'said' FROM deliveries"
+            "INSERT INTO attempts SELECT id, 1, now(), now(), 'unreachable', 503, 'away', 'said' FROM deliveries;"
+            "INSERT INTO interventions (id, client_id, connector_id, act)"
+            " SELECT d.id, r.client_id, d.connector_id, 'retry' FROM deliveries d JOIN reports r ON r.id = d.report_id;"
+            "INSERT INTO intervened SELECT id, id FROM deliveries;"
+            "INSERT INTO report_signatures SELECT id, 'jws', 'CN=A', 'CN=B', '1', 'f', now(), true FROM reports"
         )
         theirs = {table: await _of(connection, table, reports[FOREIGN]) for table in WALLED}
     reach = Reach(gateway.catalogues, OWN).seen()
@@ -74,6 +81,7 @@ async def two(gateway: Gateway, engine: AsyncEngine, client_for: NewClient) -> T
 _MINE = {
     "reports": "t.id = ANY ($1)",
     "attempts": "t.delivery_id IN (SELECT id FROM deliveries WHERE report_id = ANY ($1))",
+    "intervened": "t.delivery_id IN (SELECT id FROM deliveries WHERE report_id = ANY ($1))",
     "idempotency_keys": "t.client_id IN (SELECT client_id FROM reports WHERE id = ANY ($1))",
 }
 
@@ -269,12 +277,20 @@ async def test_a_login_that_is_only_a_member_is_fit(engine: AsyncEngine) -> None
             await own.dispose()
 
 
+@pytest.fixture
+def keys_of_production(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o700)
+    for purpose in PURPOSES:
+        make_key(tmp_path, purpose, datetime.now(UTC))
+    return tmp_path
+
+
 async def test_production_does_not_start_with_a_login_that_is_more(
-    engine: AsyncEngine, settings: Settings, gateway: Gateway
+    engine: AsyncEngine, settings: Settings, keys_of_production: Path
 ) -> None:
-    async with a_login(engine, "BYPASSRLS", Role.api, Role.worker) as bypassing:
+    async with a_login(engine, "BYPASSRLS", Role.api, Role.worker, Role.sealer) as bypassing:
         for url, why in ((engine.url.render_as_string(False), "is a superuser"), (bypassing.url, "bypasses row-level")):
-            given = {"mode": "production", "database_url": url.replace("+asyncpg", ""), "keys_dir": settings.keys}
+            given = {"mode": "production", "database_url": url.replace("+asyncpg", ""), "keys_dir": keys_of_production}
             strict = settings.model_copy(update=given)
             for starting in (serve(strict, False), work(strict)):
                 with pytest.raises(UnfitRole, match=why):
