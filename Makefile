@@ -36,13 +36,13 @@ audit: setup ## look for known vulnerabilities in the dependencies (ARGS=--requi
 	$(BIN)/python -m audit $(ARGS)
 
 unit: setup
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n 2 $(ARGS)
 
 histories: setup ## recompute the figures of many more histories with another engine, some minutes
 	$(BIN)/pytest --hypothesis-profile=long tests/api/test_exact.py $(ARGS)
 
 fuzz: setup ## try hostile bodies, rules and every case of the OpenAPI document at length, as each role
-	$(BIN)/pytest -n 2 --dist loadgroup --hypothesis-profile=long tests/hostile $(ARGS)
+	$(BIN)/pytest -n 2 --hypothesis-profile=long tests/hostile $(ARGS)
 
 $(VENV)/.bench: requirements-bench.txt $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-bench.txt

@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import hypothesis
@@ -28,6 +29,7 @@ from gateway_under_test import (
     clean,
     databases,
 )
+from together import scheduler
 
 # How long an example takes is the machine's business.
 hypothesis.settings.register_profile("gateway", deadline=None)
@@ -154,3 +156,8 @@ def server(settings: Settings, database_url: str) -> Iterator[RunningServer]:
     server = RunningServer(settings, database_url)
     yield server
     server.stop()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests that share what takes long to make are run by one worker."""
+    return scheduler(config, log)

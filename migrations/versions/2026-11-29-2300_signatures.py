@@ -33,6 +33,10 @@ def upgrade() -> None:
         sa.Column("trusted", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("report_id", name=op.f("pk_report_signatures")),
     )
+    op.execute(
+        "CREATE TRIGGER require_seen AFTER INSERT ON report_signatures REFERENCING NEW TABLE AS added"
+        " FOR EACH STATEMENT EXECUTE FUNCTION require_seen()"
+    )
     op.create_table(
         "signers",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),

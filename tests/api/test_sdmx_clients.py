@@ -16,7 +16,6 @@ import pytest
 from factories import TTHC_COLUMNS, a_balanced_row, a_monthly_report, a_report
 from gateway_under_test import RunningServer, Worker, accepted, add_account, clean
 
-pytestmark = pytest.mark.xdist_group("statisticians")  # what the clients read takes long, and is read once
 TESTS, DOCS = Path(__file__).parents[1], Path(__file__).parents[2] / "docs"
 QUARTERS = ("2098-Q1", "2098-Q2")
 PUSHED = {

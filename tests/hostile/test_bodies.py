@@ -174,8 +174,14 @@ async def caller(app: FastAPI, gateway: Gateway, client_for: NewClient) -> Calle
     return Caller(app, token, values)
 
 
+_KEPT = {
+    "reports": " WHERE status <> 'rejected'",
+    "log_pending": """ WHERE position('"what":"rejected"'::bytea IN entry) = 0""",
+}
+
+
 async def standing(gateway: Gateway) -> dict[str, object]:
-    """What every table holds; of reports, what was not rejected."""
+    """What every table holds; of reports, what was not rejected; so of the log."""
     async with connected(gateway.engine) as connection:
         names = await connection.fetch(
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
@@ -185,7 +191,7 @@ async def standing(gateway: Gateway) -> dict[str, object]:
         for (name,) in names:
             if name in {"failed_attempts", "client_buckets", "client_days", "payloads"}:
                 continue
-            only = " WHERE status <> 'rejected'" if name == "reports" else ""
+            only = _KEPT.get(name, "")
             found[name] = await connection.fetchval(f'SELECT count(*) FROM "{name}"{only}')
         changed = "SELECT max(revision) FROM catalog_revisions"
         return found | {"catalogue": await connection.fetchval(changed)}

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,14 +14,12 @@ def proof(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
 
 
-@pytest.mark.xdist_group("proof")
 def test_nothing_is_lost_when_workers_are_killed_and_commits_are_not_confirmed(tmp_path: Path) -> None:
     found = proof(tmp_path, "kill-worker", "lose-commits", "--seed", "1")
     assert found.returncode == 0, found.stdout + found.stderr
     assert found.stdout.count(": holds") == 2
 
 
-@pytest.mark.xdist_group("proof")
 def test_an_answer_given_before_the_commit_is_found_out(tmp_path: Path) -> None:
     found = proof(tmp_path, "kill-api", "--broken", "answers-before-commit", "--seed", "1")
     assert found.returncode == 0, found.stdout + found.stderr

@@ -1,6 +1,7 @@
 """Reports in files: which notations are taken, and what a file with several reports is answered."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -35,14 +36,15 @@ _PARAMETERS: Mapping[str, Mapping[str, frozenset[str]]] = {
 }
 """What a media type may say besides, and what of it is taken (RFC 4180 section 3; SDMX-CSV, section 2)."""
 
+_NAME = re.compile(r"[ \t]*([^ \t;,]+)[ \t]*")
+_PARAMETER = re.compile(r"""[ \t]*;[ \t]*(?:([a-z]+)=([a-z0-9._-]+|"[a-z0-9._-]+"))?[ \t]*""")
 _BESIDE = ThreadPoolExecutor(2, "files")
 """Reads files beside the event loop; few at a time, so that many large ones take little more memory."""
 
 
 def report_type_of(request: Request) -> str:
     """The media type of a report, as it is kept: with its version and nothing else. Raises ``UnsupportedMediaType``."""
-    name, *parameters = [each.strip() for each in request.headers.get("content-type", "").lower().split(";")]
-    given = dict(each.replace('"', "").replace(" ", "").partition("=")[::2] for each in parameters if each)
+    name, given = _read(request.headers.get("content-type", "").lower())
     known = {"charset": _CHARSETS} | dict(_PARAMETERS.get(name, {}))
     unknown = [key for key, value in given.items() if value not in known.get(key, ())]
     if name not in {JSON, *READERS} or unknown:
@@ -55,6 +57,21 @@ def report_type_of(request: Request) -> str:
             extra={"accepted": accepted},
         )
     return f"{name};version={given['version']}" if "version" in given else name
+
+
+def _read(field: str) -> tuple[str, dict[str, str]]:
+    """A media type and its parameters (RFC 9110, 8.3.1); an empty name where the field is not well formed."""
+    begun = _NAME.match(field)
+    given: dict[str, str] = {}
+    at = begun.end() if begun else 0
+    while begun and at < len(field):
+        found = _PARAMETER.match(field, at)
+        if found is None or found[1] in given:
+            return "", {}
+        if found[1]:
+            given[found[1]] = found[2].strip('"')
+        at = found.end()
+    return begun[1] if begun else "", given
 
 
 async def unpacked(push: Push) -> list[Push]:
