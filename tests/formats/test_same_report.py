@@ -186,11 +186,17 @@ def sdmx(case: Case, media_type: str, flat: bool) -> bytes:
     }
     writer = writers[name]()
     said = Header("M1", "2098-01-01T00:00:00Z", "VNGOV")
-    pieces = writer.pieces(series for row in case.rows for series in series_of(case, row))
+    quote = quoted if name == SDMX_CSV else str  # texts, which the gateway's own messages have none of
+    pieces = writer.pieces(series for row in case.rows for series in series_of(case, row, quote))
     return bytes(writer.opening(said) + writer.data_set() + pieces + writer.closing(False))
 
 
-def series_of(case: Case, row: Row) -> list[Series]:
+def quoted(text: str) -> str:
+    """A field of CSV (RFC 4180, 2)."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def series_of(case: Case, row: Row, quote: Callable[[str], str]) -> list[Series]:
     written_period = "2097-12-15/P9M" if case.period == "2098-9M" else case.period
     codes = [
         code_ids(case.catalogue.codelists[each.codelist]).get(row[each.id], row[each.id])
@@ -200,7 +206,7 @@ def series_of(case: Case, row: Row) -> list[Series]:
         Series(
             (PERIODS[case.period], "H26-18", each.id, *codes),
             {"OBS_STATUS": "A", "DECIMALS": "0"},
-            [(written_period, str(written(row[each.id])))],
+            [(written_period, quote(str(written(row[each.id]))))],
         )
         for each in case.form.indicators
         if row[each.id] is not None
