@@ -16,6 +16,15 @@ TOGETHER = (
     "journey/test_federation.py",
     "journey/test_proof.py",
     "journey/test_submit.py",
+    # Begun early, since they take long.
+    "api/test_exact.py",
+    "api/test_limits.py",
+    "db/test_embedded.py",
+    "faults/test_silence.py",
+    "formats/test_hostile.py",
+    "journey/test_demo.py",
+    "journey/test_serve.py",
+    "journey/test_worker.py",
 )
 
 
