@@ -87,7 +87,7 @@ class Slots:
 # A worker that stalls between two statements loses its turn. Each connector costs the same to look at, whatever its
 # backlog is: it is asked for the first in the order of an index, since EXISTS could be answered by a scan of the table.
 _TAKE_TURN = """
-SELECT id, set_config('idle_in_transaction_session_timeout', '5s', true) FROM connectors c
+SELECT id, set_config('idle_in_transaction_session_timeout', '2s', true) FROM connectors c
  WHERE removed_at IS NULL AND paused_at IS NULL
    AND NOT EXISTS (SELECT FROM breakers b WHERE b.connector_id = c.id AND b.opens_until > now())
    AND least((SELECT due_at FROM deliveries WHERE connector_id = c.id AND state = 'pending' ORDER BY due_at LIMIT 1),
