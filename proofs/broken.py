@@ -120,8 +120,10 @@ def never_polls() -> None:
 def outbox_after_commit() -> None:
     """Deliveries are written by a transaction of their own, after that of their reports."""
 
-    def change(catalogue: int, reports: Any, deliveries: Any, keys: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        return (catalogue, reports, [], keys), (catalogue, [], deliveries, [])
+    def change(
+        catalogue: int, reports: Any, deliveries: Any, keys: Any, entries: Any
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return (catalogue, reports, [], keys, entries), (catalogue, [], deliveries, [], [])
 
     _store_later(change)
 
