@@ -61,6 +61,7 @@ async def make_client(
     """
     scopes = sorted({scope.value for scope in asked.scopes})
     _require_grantable(by, scopes)
+    _require_within(by, asked.limits or LimitsDocument())
     client = uuid7()
     await add_client(
         connection,
@@ -107,9 +108,11 @@ async def set_limits(
     connection: AsyncConnection, client: UUID, limits: LimitsDocument, by: Caller | None, sees: Sees
 ) -> None:
     """Set all limits of a client: what is not named is as it is for all. Raises ``NotFound``, or ``Forbidden``."""
-    _seen(await lock_client(connection, client), sees)
+    kept = _seen(await lock_client(connection, client), sees)
     if by is not None and by.client == client and by.agency is not None:
         raise Forbidden(Text("Không tự đặt giới hạn cho mình.", "A client does not set its own limits."))
+    _require_grantable(by, kept.row.scopes)
+    _require_within(by, limits)
     await limit_client(connection, client, limits.model_dump())
     await _note(connection, "client-limited", client, by, _texts(limits))
 
@@ -165,6 +168,18 @@ def _require_grantable(by: Caller | None, scopes: Iterable[str]) -> None:
             ),
             extra={"scope": beyond[0]},
         )
+
+
+def _require_within(by: Caller | None, limits: LimitsDocument) -> None:
+    """A client of a subtree that has a limit gives none that is higher. Raises ``Forbidden``."""
+    if by is None or by.agency is None:
+        return
+    for name, own in by.limits.shown().items():
+        given = getattr(limits, name)
+        if given is None or given > own:
+            raise Forbidden(
+                Text(f"Không thể đặt giới hạn cao hơn của mình: {name}.", f"Not higher than your own limit: {name}.")
+            )
 
 
 async def _add_credential(connection: AsyncConnection, client: UUID, asked: CredentialDocument) -> str | None:

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.types import AwareDatetime
 
 from gateway.access.scopes import Scope
-from gateway.domain.document import Document, choice, refusal
+from gateway.domain.document import Document, choice, in_utc, refusal
 
 LONGEST_OVERLAP = timedelta(days=30)
 
@@ -20,7 +20,7 @@ def _moment(value: object) -> object:
         return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_moment, json_schema_input_type=str)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment, json_schema_input_type=str), AfterValidator(in_utc)]
 """An RFC 3339 time with its zone."""
 
 

@@ -4,16 +4,17 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Query
-from pydantic import AwareDatetime
+from pydantic import AfterValidator, AwareDatetime
 
 from gateway.api.deps import NewestCatalogue, Operator, Today
 from gateway.api.parameters import ExactAgency, OnlyForm, form_key, require_period
 from gateway.api.subtree import agency_keys
 from gateway.db.delivery_filter import DeliveryFilter
 from gateway.domain.delivery import DeliveryState, Event
+from gateway.domain.document import in_utc
 from gateway.domain.report import ReportKind
 
-_Moment = AwareDatetime | None
+_Moment = Annotated[AwareDatetime, AfterValidator(in_utc)] | None
 
 
 async def _filter(

@@ -10,7 +10,7 @@ from cryptography.fernet import InvalidToken
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue
+from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue, Operator
 from gateway.api.json import Json
 from gateway.api.parameters import OnePeriod, OnlyForm, form_key, require_period
 from gateway.api.refusals import problems
@@ -96,6 +96,7 @@ async def reconcile_connector(
     name: Name,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,
+    caller: Operator,
     sees: Sight,
     form: OnlyForm = None,
     period: OnePeriod = None,
@@ -118,7 +119,7 @@ async def reconcile_connector(
     found = await _compared(gateway, row, wanted, form)
     if heals and found.differing:
         words = "sent again: the upstream did not hold it as it had been delivered"
-        found.differing = await heal(gateway.engine, row.id, found.differing, words)
+        found.differing = await heal(gateway.engine, (row.id, name), found.differing, words, caller.client)
     return Json(_shown(name, at, found))
 
 

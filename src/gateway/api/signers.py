@@ -23,6 +23,8 @@ from gateway.errors import NotFound
 from gateway.evidence.signatures import subject_of
 
 router = APIRouter(prefix="/v1/agencies", tags=["access"])
+_LONGEST_NAME = 2000
+"""Bytes of a name: it is looked up by an index, which takes no longer ones."""
 
 
 class SignerDocument(Document):
@@ -41,7 +43,7 @@ class SignerDocument(Document):
             )
         try:
             _ = self.name
-        except ValueError:
+        except (ValueError, x509.InvalidVersion, x509.UnsupportedGeneralNameType):
             raise refusal("không đọc được tên của chứng thư", "no certificate's name can be read from it") from None
         return self
 
@@ -52,8 +54,8 @@ class SignerDocument(Document):
             name = subject_of(x509.load_pem_x509_certificate(self.certificate.encode()))
         else:
             name = x509.Name.from_rfc4514_string(self.subject or "").rfc4514_string()
-        if not name:
-            raise ValueError("nobody is named")
+        if not 0 < len(name.encode()) <= _LONGEST_NAME:
+            raise ValueError("nobody is named, or at too great length")
         return name
 
 

@@ -80,9 +80,10 @@ def checked_url(url: str, name: str = "url") -> httpx.URL:
     """A URL that can be requested and holds no credentials; raises `InvalidConnectorSettings` for any other."""
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        host = parsed.host
+    except (httpx.InvalidURL, UnicodeError) as error:  # of a name that IDNA does not know
         raise InvalidConnectorSettings(f"{name} is not a URL") from error
-    if parsed.scheme not in {"http", "https"} or not parsed.host or not 0 < (parsed.port or 80) < 65_536:
+    if parsed.scheme not in {"http", "https"} or not host or not 0 < (parsed.port or 80) < 65_536:
         raise InvalidConnectorSettings(f"{name} must be http or https and name a host, at a port that exists")
     if parsed.userinfo or parsed.fragment:
         raise InvalidConnectorSettings(f"{name} may hold neither a user and password nor a fragment")

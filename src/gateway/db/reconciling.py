@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 
@@ -55,14 +55,22 @@ UPDATE deliveries d SET state = 'pending', due_at = now(), finished_at = now(), 
        SELECT FROM reports r JOIN deliveries l ON l.report_id = r.id AND l.connector_id = d.connector_id
         WHERE r.agency_id = d.agency_id AND r.form_id = d.form_id AND r.kind = d.kind AND r.period = d.period
           AND l.seq > d.seq AND l.state IN ('sending', 'delivered') AND NOT l.report_id = ANY ($2::uuid[]))
-RETURNING d.report_id
+RETURNING d.id, d.report_id, d.event
 """
 
 
-async def send_again(connection: Any, connector: int, reports: Sequence[UUID], words: str) -> set[UUID]:
-    """Make all that was delivered of some reports pending again, in their order; of which reports.
+class Reopened(NamedTuple):
+    """A delivery that was made pending again."""
+
+    delivery: UUID
+    report: UUID
+    event: str
+
+
+async def send_again(connection: Any, connector: int, reports: Sequence[UUID], words: str) -> list[Reopened]:
+    """Make all that was delivered of some reports pending again, in their order.
 
     Under the connector's lock. A report that a later one of its key has passed is left out.
     """
     rows = await connection.fetch(_SEND_AGAIN, connector, reports, words)
-    return {row["report_id"] for row in rows}
+    return [Reopened(*row) for row in rows]

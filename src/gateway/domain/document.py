@@ -1,7 +1,7 @@
 """What catalogue documents are made of: strict models, titles in two languages, validity, lists of all faults."""
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from itertools import islice
 from typing import Annotated, Any
@@ -28,6 +28,14 @@ def choice(enumeration: type[StrEnum]) -> BeforeValidator:
 def refusal(vi: str, en: str) -> PydanticCustomError:
     """What a model's own check raises: a sentence without its full stop, in both languages."""
     return PydanticCustomError("refusal", "{en}", {"vi": vi, "en": en})
+
+
+def in_utc(moment: datetime) -> datetime:
+    """A time in UTC; the first and the last hours of the calendar in some zones are none there."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise refusal("thời điểm này không có trong UTC", "there is no such time in UTC") from None
 
 
 _WRITTEN_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

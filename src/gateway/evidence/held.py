@@ -76,9 +76,10 @@ def _take(held: Held, name: str, text: str, keys: Keys) -> None:
         document = decode(text.encode())
     except ValueError as error:
         raise InvalidProof("not JSON") from error
-    if isinstance(document.get("receipt"), str):  # the answer to a push
-        given = document["receipt"]
-        held.receipts.append((name, Receipt(verify_receipt(given, keys.receipts), given)))
+    answers = document.get("parts", [document])  # of a file with several reports
+    given = [each["receipt"] for each in answers if isinstance(each, dict) and isinstance(each.get("receipt"), str)]
+    if given or "parts" in document:
+        held.receipts += [(name, Receipt(verify_receipt(each, keys.receipts), each)) for each in given]
     else:
         proof = read_proof(document)
         held.checkpoints.append((name, proof.verify(keys.log)))

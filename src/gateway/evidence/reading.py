@@ -98,7 +98,9 @@ class Reading:
         wanted_roots: dict[int, list[tuple[str, Checkpoint]]] = {}
         for name, checkpoint in self.held.checkpoints:
             wanted_roots.setdefault(checkpoint.size, []).append((name, checkpoint))
-        receipts = {str(each.claims["report"]).encode(): each for _, each in self.held.receipts}
+        receipts: dict[bytes, list[Receipt]] = {}
+        for _, receipt in self.held.receipts:
+            receipts.setdefault(str(receipt.claims["report"]).encode(), []).append(receipt)
         nodes = self._wanted_nodes() if self.is_thorough else frozenset()
         self._compare_roots(wanted_roots.pop(0, ()))
         for line in lines:
@@ -164,7 +166,7 @@ class Reading:
         else:
             self.structural = Fault(size, size, Wrong.reordered, f"after {size - 1} comes one that is called {index}")
 
-    def _look_into(self, index: int, entry: bytes, receipts: Mapping[bytes, Receipt]) -> None:
+    def _look_into(self, index: int, entry: bytes, receipts: Mapping[bytes, Sequence[Receipt]]) -> None:
         at = _AT.search(entry)
         if at is not None and at[1] > self.newest_at:
             self.newest_at = at[1]
@@ -179,9 +181,10 @@ class Reading:
         if _RECEIVED.search(entry) is None:
             return
         self.found.add(report)
-        if wrong := differing(held, _members(entry)):
-            words = f"the receipt of report {report} says otherwise: {', '.join(wrong)}"
-            self.mismatched.append(Fault(index, index, Wrong.edited, words))
+        for each in held:
+            if wrong := differing(each, _members(entry)):
+                words = f"a receipt of report {report} says otherwise: {', '.join(wrong)}"
+                self.mismatched.append(Fault(index, index, Wrong.edited, words))
 
     def _see_checkpoint(self, text: str) -> None:
         """A checkpoint of the export. What is not signed is none; on the fast way only the last one's is verified."""

@@ -86,7 +86,7 @@ def read_signature(text: str) -> Detached:
     if not isinstance(header, dict):
         raise MalformedSignature("its header is not a JSON object")
     algorithm = header.get("alg")
-    if algorithm not in {"Ed25519", "EdDSA", "ES256", "PS256", "RS256"}:
+    if not isinstance(algorithm, str) or algorithm not in {"Ed25519", "EdDSA", "ES256", "PS256", "RS256"}:
         raise MalformedSignature("alg is none of Ed25519, EdDSA, ES256, PS256, RS256")
     critical = header.get("crit", [])
     if not isinstance(critical, list) or not set(map(str, critical)) <= _UNDERSTOOD:

@@ -7,14 +7,18 @@ overtaken from behind.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.connectors import lock_connector
-from gateway.db.engine import driver
-from gateway.db.reconciling import Sent, WantedSent, find_sent, send_again
+from gateway.db.engine import clock, driver
+from gateway.db.interventions import NewIntervention, add_intervention
+from gateway.db.log import add_entries
+from gateway.db.reconciling import Reopened, Sent, WantedSent, find_sent, send_again
+from gateway.domain.entry import NewEntry, new_entry
 from gateway.domain.report import Status
 from gateway.domain.upstream import Held
 
@@ -95,15 +99,28 @@ def differs(sent: Sent, held: Held | None) -> Difference | None:
     return None
 
 
-async def heal(engine: AsyncEngine, connector: int, differing: Sequence[Differing], words: str) -> list[Differing]:
+async def heal(
+    engine: AsyncEngine, connector: tuple[int, str], differing: Sequence[Differing], words: str, by: UUID
+) -> list[Differing]:
     """Send again what the upstream lacks; the differences, with which of them are being healed.
 
-    Other bytes under the same id are left to a person.
+    ``connector`` is its number and name. Who asked, and each delivery that is opened again, are recorded. Other bytes
+    under the same id are left to a person.
     """
+    number, name = connector
     lacking = [each.sent.report for each in differing if each.what is not Difference.other_bytes]
     healed = set[UUID]()
     async with driver(engine) as connection, connection.transaction():
-        await lock_connector(connection, connector)
-        if lacking:
-            healed = await send_again(connection, connector, lacking, words)
+        await lock_connector(connection, number)
+        reopened = await send_again(connection, number, lacking, words) if lacking else []
+        if reopened:
+            healed = {each.report for each in reopened}
+            await add_intervention(connection, NewIntervention(number, "retry", by, words))
+            at = await clock(connection)
+            await add_entries(connection, [_entry(each, name, at, by) for each in reopened])
     return [replace(each, healed=each.sent.report in healed) for each in differing]
+
+
+def _entry(reopened: Reopened, connector: str, at: datetime, by: UUID) -> NewEntry:
+    about = {"delivery": str(reopened.delivery), "connector": connector, "event": reopened.event}
+    return new_entry("delivery-reopened", at, by, about, report=reopened.report)
