@@ -17,6 +17,8 @@ from factories import a_report, ndjson
 from gateway.access import allowance as gateway_allowance
 from gateway.access.allowance import Allowance
 from gateway.access.limits import NONE, Limits
+from gateway.access.scopes import Scope
+from gateway.access.tokens import Caller
 from gateway.api.deps import Gateway
 from gateway.app import build_gateway
 from gateway.db.allowances import take_requests
@@ -109,6 +111,18 @@ async def test_a_client_of_a_subtree_does_not_set_its_own_limits(client_for: New
         refused(answer, 403, "forbidden")
 
 
+async def test_nor_by_way_of_another_client_that_has_none(client_for: NewClient, gateway: Gateway) -> None:
+    account = await add_account(gateway.engine, ["clients:write"], "H26")
+    caller = Caller(account.id, frozenset({Scope.clients_write}), "H26", limits=Limits(None, None, 1))
+    token = gateway.tokens.issue(caller, datetime.now(UTC))
+    async with in_process(gateway, headers={"Authorization": f"Bearer {token}"}) as client:
+        asked = {"name": "x", "agency": "H26", "scopes": ["clients:write"]}
+        refused(await client.post("/v1/clients", json=asked), 403, "forbidden")
+        refused(await client.post("/v1/clients", json=asked | {"limits": {"reports_per_day": 2}}), 403, "forbidden")
+        within = asked | {"limits": {"reports_per_day": 1}}
+        assert (await client.post("/v1/clients", json=within)).status_code == 201
+
+
 @pytest.mark.parametrize(
     "limits",
     [{"requests_per_second": 0}, {"requests_per_second": 0.0001}, {"burst": 0}, {"reports_per_day": -1}, {"x": 1}],
@@ -152,6 +166,8 @@ from uuid import UUID
 from gateway.access import allowance as gateway_allowance
 from gateway.access.allowance import Allowance
 from gateway.access.limits import NONE, Limits
+from gateway.access.scopes import Scope
+from gateway.access.tokens import Caller
 from gateway.db.engine import open_engine
 from gateway.errors import TooManyRequests
 from gateway.settings import Settings

@@ -1,5 +1,6 @@
 """Reconciling with an upstream of another shape that lists what it holds: here, the sandbox."""
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +9,7 @@ import pytest
 
 from forwarding import Upstream, connect_upstream, end, receive, states, until_all, upstream, working
 from gateway.api.deps import Gateway
+from gateway.db.engine import driver
 from gateway.domain.report import Status
 from gateway_under_test import NewClient, refused, shown
 
@@ -47,6 +49,14 @@ async def connect(gateway: Gateway, national: Upstream) -> None:
     await connect_upstream(gateway, national.url.removesuffix("/reports"), options=SANDBOX)
 
 
+async def opened_again(gateway: Gateway) -> list[tuple[str, str]]:
+    """What the log has, or will have, of deliveries that were opened again, by whoever asked."""
+    async with driver(gateway.engine) as connection:
+        rows = await connection.fetch("SELECT entry FROM log_pending UNION ALL SELECT entry FROM log_entries")
+    found = [json.loads(row["entry"]) for row in rows]
+    return [(each["what"], each["report"]) for each in found if each["what"] == "delivery-reopened" and each["by"]]
+
+
 async def test_what_the_upstream_lost_is_found_by_id_and_hash_and_sent_again(
     operator: httpx.AsyncClient, gateway: Gateway
 ) -> None:
@@ -66,6 +76,7 @@ async def test_what_the_upstream_lost_is_found_by_id_and_hash_and_sent_again(
         assert set(await states(gateway.engine)) == {"delivered"}
         one = await compared(operator, form="TTHC_06A", period="2091-Q1")
         assert (one["compared"], one["healed"]) == (1, 1)
+        assert await opened_again(gateway) == [("delivery-reopened", str(reports[0]))]
         assert (await compared(operator))["healed"] >= 2
         await until_all(gateway.engine, "delivered")
         assert (await compared(operator))["differing"] == 0

@@ -1,5 +1,6 @@
 """Whatever a superuser does to the log is found out, and named, from what others hold of it."""
 
+import base64
 import hashlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -101,6 +102,23 @@ async def test_a_log_that_nobody_touched_agrees_with_all_that_is_held(log: Log) 
     audited = await log.audit(*log.receipts, *log.checkpoints, *log.proofs)
     assert list(audited.faults) == []
     assert (audited.size, audited.signed) == (SIZE, SIZE)
+
+
+async def test_of_receipts_that_contradict_each_other_each_is_compared(log: Log) -> None:
+    good = log.receipts[0]
+    claims = decode(base64.urlsafe_b64decode(good.split(".")[1] + "=="))
+    signer = Signer(log.gateway.keys.receipts, ISSUER)
+    at = datetime.fromtimestamp(claims.pop("iat"), UTC)
+    claims.pop("iss")
+    bad = signer.sign(claims | {"sha256": "0" * 64}, at)
+    for held in ([good, bad], [bad, good]):
+        assert [each.wrong for each in (await log.audit(*held)).faults] == [Wrong.edited]
+
+
+async def test_the_answer_to_a_file_of_several_reports_is_held_as_their_receipts(log: Log) -> None:
+    parts = [{"part": n, "receipt": each} for n, each in enumerate(log.receipts[:2], 1)] + [{"part": 3}]
+    audited = await log.audit(encode({"parts": parts}).decode())
+    assert (list(audited.faults), audited.held) == ([], 2)
 
 
 # What a superuser may do. Each gives the index of the first entry that is not what it was.
