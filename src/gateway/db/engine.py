@@ -63,7 +63,7 @@ def ways(settings: Settings) -> Iterator[Way]:
 
         def way(role: Role) -> AsyncEngine:
             login = "gateway" if role is Role.owner else role.value
-            connect = partial(server.connect, login, _SESSION | _sees(role))
+            connect = partial(server.connect, login, _session(role))
             return _engine(settings, "postgresql+asyncpg://", role, async_creator=connect)
 
         yield way
@@ -74,7 +74,7 @@ def open_engine(settings: Settings, url: str, role: Role = Role.owner) -> AsyncE
 
     The API's connections see what the task sees that takes them from the pool; others see everything.
     """
-    session = _SESSION | _sees(role)
+    session = _session(role)
     if role is not Role.owner:
         session["role"] = role.value
     return _engine(settings, url, role, connect_args={"timeout": CONNECT_SECONDS, "server_settings": session})
@@ -96,6 +96,18 @@ def _engine(settings: Settings, url: str, role: Role, **options: Any) -> AsyncEn
     if role is Role.api:
         event.listen(engine.sync_engine, "checkout", _tell_what_is_seen)
     return engine
+
+
+def _session(role: Role) -> dict[str, str]:
+    return _SESSION | _sees(role) | (_PLANS if role is Role.worker else {})
+
+
+_PLANS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
 
 
 def _sees(role: Role) -> dict[str, str]:
