@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from gateway.db.deadline import CONNECT_SECONDS, watch_of, watch_over
 from gateway.db.embedded import EmbeddedServer
+from gateway.db.planning import BY_KEYS
 from gateway.db.programs import EmbeddedServerError
 from gateway.db.roles import Role
 from gateway.db.subtree import EVERYTHING, NOTHING, Seen, sight
@@ -99,15 +100,7 @@ def _engine(settings: Settings, url: str, role: Role, **options: Any) -> AsyncEn
 
 
 def _session(role: Role) -> dict[str, str]:
-    return _SESSION | _sees(role) | (_PLANS if role is Role.worker else {})
-
-
-_PLANS = {
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-}
+    return _SESSION | _sees(role) | (BY_KEYS if role is Role.worker else {})
 
 
 def _sees(role: Role) -> dict[str, str]:

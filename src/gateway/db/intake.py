@@ -17,6 +17,7 @@ import msgspec
 
 from gateway.db.base import Overtaken
 from gateway.db.log import ADD, columns_of
+from gateway.db.planning import planned_once
 from gateway.db.related import KnownReport, LookUp, arguments, decoded, found_reports
 from gateway.db.relays import KeptRelay
 from gateway.db.signatures import KeptSignature
@@ -81,7 +82,7 @@ class Standing:
 
 # OFFSET 0 keeps each look-up a walk through its index for one push at a time: a plan made while the tables were
 # empty, and kept by the connection, would otherwise read them whole for ever after.
-_STANDING = f"""
+_STANDING = """
 WITH asked AS (
     SELECT * FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::uuid[])
         WITH ORDINALITY AS a(agency_id, form_id, kind, period, client_id, route, key, report_id, n)
@@ -99,19 +100,21 @@ SELECT
           FROM reports h
          WHERE h.agency_id = a.agency_id AND h.form_id = a.form_id AND h.kind = a.kind AND h.period = a.period
            AND h.revision IS NOT NULL OFFSET 0) r) AS revisions,
-    {found_reports(9)} AS related,
+    {} AS related,
     (SELECT coalesce(json_agg(k.found), '[]')::text FROM asked a CROSS JOIN LATERAL (
         SELECT json_build_object('n', a.n, 'fingerprint', encode(i.fingerprint, 'hex')) AS found
           FROM idempotency_keys i
          WHERE i.client_id = a.client_id AND i.route = a.route AND i.key = a.key OFFSET 0) k) AS keys,
     CASE WHEN array_remove($8::uuid[], NULL) <> '{{}}' THEN known_reports($8::uuid[]) END AS reports
-"""  # noqa: S608 - fixed words
+"""
+_ALONE = planned_once(_STANDING.format("'[]'"))
+_RELATED = planned_once(_STANDING.format(found_reports(9)))
 
 
 async def read_standing(connection: Any, queries: Sequence[KeyQuery], look_ups: Sequence[LookUp]) -> Standing:
     """Everything the pushes have to be judged by, in one statement and so in one snapshot."""
     row = await connection.fetchrow(
-        _STANDING,
+        _RELATED if look_ups else _ALONE,
         [each.agency for each in queries],
         [each.form for each in queries],
         [each.kind for each in queries],
@@ -120,7 +123,7 @@ async def read_standing(connection: Any, queries: Sequence[KeyQuery], look_ups: 
         [each.route for each in queries],
         [each.key for each in queries],
         [each.report for each in queries],
-        *arguments(look_ups),
+        *(arguments(look_ups) if look_ups else ()),
     )
     return Standing(
         row["at"],
@@ -210,7 +213,9 @@ class NewKey:
 _STORE = rf"""
 WITH ended AS (
     UPDATE reports SET status = 'superseded', ended_xid = coalesce(ended_xid, pg_current_xact_id())
-     WHERE cardinality($2::uuid[]) > 0 AND id = ANY ($2::uuid[]) AND status IN ('accepted', 'returned') RETURNING id
+     WHERE ctid = ANY (ARRAY(SELECT place FROM unnest($2::uuid[]) AS e(id) CROSS JOIN LATERAL (
+                              SELECT ctid AS place FROM reports r WHERE r.id = e.id OFFSET 0) AS h))
+       AND status IN ('accepted', 'returned') RETURNING id
 ), heads AS (
     INSERT INTO reports (id, agency_id, form_id, form_version, period, period_start, period_end, kind, revision,
         status, nil, corrects, reason, client_id, received_at, late, sha256, findings, explanations, receipt, counted,
@@ -278,7 +283,7 @@ def _with_signatures(statement: str) -> str:
     return f"{head}), signed AS ({signed})\nSELECT require({tail}"
 
 
-_STORE_SIGNED = _with_signatures(_STORE)
+_STORE_PLAIN, _STORE_SIGNED = planned_once(_STORE), planned_once(_with_signatures(_STORE))
 
 
 async def store(
@@ -352,7 +357,7 @@ async def store(
         if signed:
             await connection.fetchrow(_STORE_SIGNED, *arguments, *_signed(signed))
         else:
-            await connection.fetchrow(_STORE, *arguments)
+            await connection.fetchrow(_STORE_PLAIN, *arguments)
     except asyncpg.UniqueViolationError as error:
         raise Overtaken(error.constraint_name) from error
     except asyncpg.DeadlockDetectedError as error:  # the same keys in another order: PostgreSQL undid one of us

@@ -1,0 +1,109 @@
+"""Plans of the statements that run all day: made once, and good however much has come to be stored since."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from forwarding import (
+    AT_ONCE,
+    LEASE,
+    NOWHERE,
+    TAKEN,
+    connect_upstream,
+    outbox,
+)
+from gateway.api.deps import Gateway
+from gateway.db.claims import Claimed, Slots, claim_due
+from gateway.db.engine import driver, open_engine
+from gateway.db.intake import KeyQuery, read_standing, store
+from gateway.db.recording import record_attempts
+from gateway.db.related import LookUp
+from gateway.db.roles import Role
+from gateway.flow.forward import conclude
+from gateway.settings import Settings
+
+FEW, MANY = 8, 3000
+
+
+@pytest.fixture
+async def connection(settings: Settings, engine: AsyncEngine) -> AsyncIterator[Any]:
+    """One connection of a worker's, whose plans nobody else has made."""
+    url = engine.url.render_as_string(hide_password=False)
+    own = open_engine(settings, url, Role.worker)
+    async with driver(own) as raw:
+        yield raw
+    await own.dispose()
+
+
+async def claim_one(connection: Any) -> Claimed:
+    [claimed] = await claim_due(connection, Slots(1), LEASE, is_shared=False)
+    return claimed
+
+
+async def end_one(connection: Any, claimed: Claimed) -> None:
+    attempt = conclude(claimed, TAKEN, claimed.claimed_at, claimed.claimed_at, AT_ONCE, 0)
+    [recorded] = await record_attempts(connection, [(claimed, attempt)])
+    assert recorded.is_ours
+
+
+async def read_of_deliveries(connection: Any) -> int:
+    """How many rows of the outbox this connection has read; not less than before while in one transaction."""
+    found: int = await connection.fetchval(
+        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'deliveries'"
+    )
+    return found
+
+
+async def test_an_ending_reads_its_own_key_alone_though_its_plan_was_made_when_little_waited(
+    gateway: Gateway, connection: Any
+) -> None:
+    number = await connect_upstream(gateway, NOWHERE, concurrency=100)
+    await outbox(gateway.engine, number, FEW, keys=FEW)
+    for _ in range(FEW):
+        await end_one(connection, await claim_one(connection))
+    await outbox(gateway.engine, number, MANY, keys=MANY)
+    claimed = await claim_one(connection)
+    async with connection.transaction():
+        before = await read_of_deliveries(connection)
+        await end_one(connection, claimed)
+        assert await read_of_deliveries(connection) - before < 5
+
+
+async def test_a_claim_reads_what_there_is_room_for_though_its_plan_was_made_when_little_waited(
+    gateway: Gateway, connection: Any
+) -> None:
+    number = await connect_upstream(gateway, NOWHERE, concurrency=100)
+    await outbox(gateway.engine, number, FEW, keys=FEW)
+    for _ in range(FEW):
+        await end_one(connection, await claim_one(connection))
+    await outbox(gateway.engine, number, MANY, keys=MANY)
+    async with connection.transaction():
+        before = await read_of_deliveries(connection)
+        await claim_one(connection)
+        assert await read_of_deliveries(connection) - before < 20
+
+
+async def test_what_pushes_are_judged_by_and_how_they_are_stored_is_planned_once(gateway: Gateway) -> None:
+    nobody = UUID(int=1)
+    look_up = LookUp(1, 1, "own", "2026-Q2", None)
+    async with driver(gateway.intake.engine) as raw:
+        await raw.execute("DISCARD PLANS")
+        before = await plans(raw)
+        for number in range(12):
+            asked = [KeyQuery(1, 1, "own", "2026-Q3", nobody, "reports", f"k{each}") for each in range(1 + number % 3)]
+            standing = await read_standing(raw, asked, [])
+            await read_standing(raw, asked, [look_up] * len(asked))
+            await store(raw, standing.catalogue, [], [], [], [])
+        after = await plans(raw)
+    made = {each: after[each] - before.get(each, 0) for each in after}
+    assert len([each for each in made.values() if each]) >= 2
+    assert max(made.values()) <= 5
+
+
+async def plans(connection: Any) -> dict[str, int]:
+    """How many plans were made for one use each, by statement."""
+    rows = await connection.fetch("SELECT statement, sum(custom_plans)::int FROM pg_prepared_statements GROUP BY 1")
+    return dict(rows)
