@@ -1,14 +1,17 @@
 """A code list (danh mục): the codes a breakdown may hold, each with its own validity."""
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from gateway.domain.document import Document, Title, Valid
 from gateway.domain.form_document import FORM_CODE
+
+_DAYS = 16
 
 
 class Code(Valid):
@@ -44,4 +47,14 @@ class CodeList(Document):
 
     def codes_on(self, day: date) -> frozenset[str]:
         """The codes valid on a day."""
-        return frozenset(each.code for each in self.codes if each.is_valid_on(day))
+        return self._codes_on(day)
+
+    @cached_property
+    def _codes_on(self) -> Callable[[date], frozenset[str]]:
+        """The same, remembered for some days: reports of a period all ask for its last one."""
+
+        @lru_cache(maxsize=_DAYS)
+        def found(day: date) -> frozenset[str]:
+            return frozenset(each.code for each in self.codes if each.is_valid_on(day))
+
+        return found

@@ -44,6 +44,8 @@ def apply_rules(form: Form, rows: Sequence[Reading], related: Related, findings:
         if surely is not None and check.uses_previous and previous is None:
             _judge(form, rule, whole.at(cells[0], None), counted[0], findings, unanswered)  # the same for every row
             continue
+        if surely is not None and all(map(surely, cells, before)):
+            continue
         for row, own, earlier in zip(counted, cells, before, strict=True):
             if surely is not None and surely(own, earlier):
                 continue

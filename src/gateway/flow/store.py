@@ -50,9 +50,9 @@ def new_report(stored: Stored, catalogue: Catalogue) -> NewReport:
         receipt=head.receipt,
         media_type=prepared.push.media_type,
         body=_compress(prepared.push.body),
-        codes=_joined("{" + ",".join([f'"{code}"' for code in row.codes]) + "}" for row in rows),
-        figures=_joined(_figures(row, form) for row in rows),
-        texts=_joined(_texts(row, form) for row in rows) if form.text_positions else None,
+        codes=_joined([_codes(row) for row in rows]),
+        figures=_joined([_figures(row, form) for row in rows]),
+        texts=_joined([_texts(row, form) for row in rows]) if form.text_positions else None,
         parts=() if head.revision is None else prepared.push.parts or (),
         query=prepared.said[0],
         part=prepared.said[1],
@@ -81,6 +81,10 @@ def _is_counted(prepared: Prepared, catalogue: Catalogue) -> bool:
 def _joined(literals: Iterable[str]) -> str | None:
     """Array literals of a report's rows as one value; None where there are no rows."""
     return ROW_SEPARATOR.join(literals) or None
+
+
+def _codes(row: Row) -> str:
+    return '{"' + '","'.join(row.codes) + '"}' if row.codes else "{}"
 
 
 def _figures(row: Row, form: Form) -> str:
