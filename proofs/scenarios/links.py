@@ -3,8 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 from proofs.faults.link import Link, Way
+from proofs.faults.wire import Wire, commit_of
 from proofs.scenario import Scenario
 from proofs.stage import Stage
+from proofs.statements import CLAIMING
 
 _LONGEST = 2.0
 """Seconds that a link is in trouble: less than a lease, so that at most one attempt of a delivery is unclear."""
@@ -58,10 +60,13 @@ async def link_of_api(stage: Stage) -> None:
 
 
 async def link_of_workers(stage: Stage) -> None:
-    """Between the workers and PostgreSQL."""
-    link = await stage.entered(Link(stage.postgres.socket, stage.chance.getrandbits(32)))
+    """Between the workers and PostgreSQL; a claim among them whose worker never learns that it was committed."""
+    link = await stage.entered(Wire(stage.postgres.socket, stage.chance.getrandbits(32)))
     await stage.begin(2, worker_port=link.port)
+    unheard = link.lose_answer(commit_of(CLAIMING), skip=stage.chance.randrange(3))
     await _troubled(stage, link, "workers and postgres")
+    if unheard.struck.is_set():
+        stage.note("lose answer", "worker")
 
 
 async def link_of_upstream(stage: Stage) -> None:
@@ -78,6 +83,6 @@ async def link_of_upstream(stage: Stage) -> None:
 
 SCENARIOS = [
     Scenario("link-of-api", link_of_api, ["answers-before-commit"]),
-    Scenario("link-of-workers", link_of_workers, ["delivered-before-sent"]),
+    Scenario("link-of-workers", link_of_workers, ["never-takes-over"]),
     Scenario("link-of-upstream", link_of_upstream, ["takes-silence-for-yes"]),
 ]
