@@ -301,6 +301,9 @@ async def test_totals_and_codes_of_too_many_breakdowns_at_once_are_too_much(
         ("/v1/availableconstraint/TTHC_06A?mode=available", 501, 501),
         ("/v2/availability/dataflow/VNGOV/TTHC_06A", 404, 100),
         ("/v2/data/dataflow/VNGOV/TTHC_06A", 404, 100),
+        ("/v3/data", 404, 100),
+        ("/v1/data/TTHC%0A06A", 404, 100),
+        ("/v1/data/TTHC_06A%00", 404, 100),
     ],
 )
 async def test_what_cannot_be_answered_is_an_sdmx_error(

@@ -4,30 +4,19 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
-from pydantic.types import AwareDatetime
+from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 from gateway.access.scopes import Scope
-from gateway.domain.document import Document, choice, in_utc, refusal
+from gateway.domain.document import EXACT, WORDS, Document, Moment, choice, refusal
 
 LONGEST_OVERLAP = timedelta(days=30)
 
 
-def _moment(value: object) -> object:
-    try:
-        return datetime.fromisoformat(value) if isinstance(value, str) and "T" in value else value
-    except ValueError:
-        return value
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_moment, json_schema_input_type=str), AfterValidator(in_utc)]
-"""An RFC 3339 time with its zone."""
-
-
 Rate = Annotated[
     Decimal,
-    BeforeValidator(lambda value: Decimal(value) if type(value) is int else value),
+    EXACT,
     Field(gt=0, le=100_000, max_digits=9, decimal_places=3),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 100_000, "multipleOf": 0.001}),
 ]
 
 
@@ -77,7 +66,9 @@ class ClientDocument(CredentialDocument):
         }
     )
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)] = Field(
+        json_schema_extra=WORDS
+    )
     agency: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = Field(
         None, description="The root of its subtree; null is the whole country."
     )

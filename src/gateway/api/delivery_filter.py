@@ -4,17 +4,16 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Query
-from pydantic import AfterValidator, AwareDatetime
 
 from gateway.api.deps import NewestCatalogue, Operator, Today
 from gateway.api.parameters import ExactAgency, OnlyForm, form_key, require_period
 from gateway.api.subtree import agency_keys
 from gateway.db.delivery_filter import DeliveryFilter
 from gateway.domain.delivery import DeliveryState, Event
-from gateway.domain.document import in_utc
+from gateway.domain.document import Moment
 from gateway.domain.report import ReportKind
 
-_Moment = Annotated[AwareDatetime, AfterValidator(in_utc)] | None
+_Moment = Moment | None
 
 
 async def _filter(

@@ -5,7 +5,7 @@ from typing import Self
 
 from cryptography import x509
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.access.tokens import Caller
 from gateway.api.body import read_document, takes
@@ -17,7 +17,7 @@ from gateway.db.engine import clock, driver
 from gateway.db.log import add_entries
 from gateway.db.signatures import find_signers, set_signers
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.document import Document, refusal
+from gateway.domain.document import Document, exactly_one, refusal
 from gateway.domain.entry import new_entry
 from gateway.errors import NotFound
 from gateway.evidence.signatures import subject_of
@@ -29,6 +29,8 @@ _LONGEST_NAME = 2000
 
 class SignerDocument(Document):
     """Somebody who may sign for an agency: the name in the certificate, or a certificate that has it."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one("subject", "certificate"))
 
     subject: str | None = Field(
         None, min_length=1, max_length=2000, description="The certificate's subject as RFC 4514 writes it."

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from cryptography.fernet import InvalidToken, MultiFernet
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, WithJsonSchema, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.db import catalogue as stored
@@ -45,7 +45,7 @@ from gateway.db.subtree import EVERYTHING, seeing
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import REMINDERS, DeliveryState, Event, schedule_of
-from gateway.domain.document import Day, Document, refusal
+from gateway.domain.document import EXACT, Day, Document, refusal
 from gateway.domain.entry import canonical, new_entry
 from gateway.domain.period import VIETNAM
 from gateway.domain.upstream import What
@@ -70,8 +70,9 @@ _Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 _Secret = Annotated[str, StringConstraints(max_length=40_000)]
 _PerSecond = Annotated[
     Decimal,
-    BeforeValidator(lambda value: Decimal(value) if type(value) is int else value),
+    EXACT,
     Field(gt=0, max_digits=9, decimal_places=3),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1_000_000, "multipleOf": 0.001}),
 ]
 
 
