@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
+from gateway.access.key_sets import MOST_KEYS
 from gateway.access.scopes import Scope
-from gateway.domain.document import EXACT, WORDS, Document, Moment, choice, refusal
+from gateway.domain.document import EXACT, WEB_ADDRESS, WORDS, Document, Moment, at_most_one, choice, refusal
 
 LONGEST_OVERLAP = timedelta(days=30)
 
@@ -20,21 +21,43 @@ Rate = Annotated[
 ]
 
 
+def _to_come(moment: datetime) -> datetime:
+    if moment <= datetime.now(UTC):
+        raise refusal("thời điểm này đã qua", "this time has passed")
+    return moment
+
+
+_KeySet = Annotated[
+    dict[str, Any],
+    Field(
+        json_schema_extra={
+            "required": ["keys"],
+            "properties": {
+                "keys": {"type": "array", "items": {"type": "object"}, "minItems": 1, "maxItems": MOST_KEYS}
+            },
+        }
+    ),
+]
+_Address = Annotated[str, Field(max_length=2000, json_schema_extra=WEB_ADDRESS)]
+
+
 class CredentialDocument(Document):
     """How a client is to prove who it is: by a secret that is made for it, or by keys of its own."""
 
-    jwks: dict[str, Any] | None = Field(None, description="For `private_key_jwt`: a JSON Web Key Set of public keys.")
-    jwks_uri: Annotated[str, StringConstraints(max_length=2000)] | None = Field(
+    model_config = ConfigDict(json_schema_extra=at_most_one("jwks", "jwks_uri"))
+
+    jwks: _KeySet | None = Field(None, description="For `private_key_jwt`: a JSON Web Key Set of public keys.")
+    jwks_uri: _Address | None = Field(
         None, description="For `private_key_jwt`: where the client keeps its key set; fetched when needed."
     )
-    expires_at: Moment | None = Field(None, description="From then on the credential is good no longer.")
+    expires_at: Annotated[Moment, AfterValidator(_to_come)] | None = Field(
+        None, description="From then on the credential is good no longer."
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> "CredentialDocument":
         if self.jwks is not None and self.jwks_uri is not None:
             raise refusal("Chỉ dùng một trong hai: jwks hoặc jwks_uri", "Use either jwks or jwks_uri")
-        if self.expires_at is not None and self.expires_at <= datetime.now(UTC):
-            raise refusal("expires_at đã qua", "expires_at has passed")
         return self
 
 
@@ -54,7 +77,8 @@ class ClientDocument(CredentialDocument):
     """A new client."""
 
     model_config = ConfigDict(
-        json_schema_extra={
+        json_schema_extra=at_most_one("jwks", "jwks_uri")
+        | {
             "examples": [
                 {
                     "name": "Hệ thống báo cáo của tỉnh",
@@ -84,7 +108,9 @@ class ClientDocument(CredentialDocument):
 class RotationDocument(CredentialDocument):
     """New credentials for a client: a new secret, or the keys that are given."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_seconds": 86400}]})
+    model_config = ConfigDict(
+        json_schema_extra=at_most_one("jwks", "jwks_uri") | {"examples": [{"overlap_seconds": 86400}]}
+    )
 
     overlap_seconds: int = Field(
         86_400,

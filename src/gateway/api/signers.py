@@ -11,6 +11,7 @@ from gateway.access.tokens import Caller
 from gateway.api.body import read_document, takes
 from gateway.api.deps import GatewayParts, NewestCatalogue, Registrar, Today
 from gateway.api.json import Json
+from gateway.api.parameters import AgencyName
 from gateway.api.refusals import problems
 from gateway.api.subtree import require_covered
 from gateway.db.engine import clock, driver
@@ -83,7 +84,7 @@ class Signers(BaseModel):
 
 @router.get("/{code}/signers", response_model=Signers, responses=problems(401, 403, 404))
 async def read_signers(
-    code: str, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Registrar, today: Today
+    code: AgencyName, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Registrar, today: Today
 ) -> Response:
     """Who may sign for an agency."""
     return await _shown(gateway, catalogue, _agency(catalogue, caller, code, today))
@@ -96,7 +97,12 @@ async def read_signers(
     responses=problems(400, 401, 403, 404, 413, 415),
 )
 async def put_signers(
-    code: str, request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Registrar, today: Today
+    code: AgencyName,
+    request: Request,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Registrar,
+    today: Today,
 ) -> Response:
     """Say who may sign for an agency: all of them at once, by the subject of their certificates.
 

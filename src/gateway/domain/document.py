@@ -96,6 +96,8 @@ ReckonedDay = Annotated[
     WithJsonSchema({"type": "string", "format": "date", "pattern": _BY_LAST_DAY}),
 ]
 """A day that others are counted from."""
+WEB_ADDRESS: dict[str, Any] = {"pattern": "^https?://"}
+"""In the schema: an address that can be asked."""
 WORDS: dict[str, Any] = {"pattern": r"\S"}
 """In the schema: a text of something else than spaces, which are taken off its ends."""
 
@@ -111,13 +113,15 @@ NUMBER = WithJsonSchema({"type": "number"})
 """A ``Decimal`` in an answer, in the document: it is written as a number."""
 
 
+def at_most_one(first: str, second: str) -> dict[str, Any]:
+    """In the schema: of two members not both are given, null being the same as absent."""
+    return {"if": {"properties": {first: {"type": "null"}}}, "else": {"properties": {second: {"type": "null"}}}}
+
+
 def exactly_one(first: str, second: str) -> dict[str, Any]:
-    """In the schema: of two members one is given, null being the same as absent."""
-    return {
-        "if": {"properties": {first: {"type": "null"}}},
-        "then": {"required": [second], "properties": {second: {"not": {"type": "null"}}}},
-        "else": {"properties": {second: {"type": "null"}}},
-    }
+    """As ``at_most_one``, and neither is not enough."""
+    given = {"required": [second], "properties": {second: {"not": {"type": "null"}}}}
+    return at_most_one(first, second) | {"then": given}
 
 
 MAX_UNKNOWN = 20

@@ -103,6 +103,9 @@ def _few_names(row: object) -> object:
     return row
 
 
+_Names = Annotated[dict[str, str], Field(json_schema_extra={"maxProperties": MAX_BREAKDOWNS})]
+
+
 def _first_ones_first(items: Any, check: ValidatorFunctionWrapHandler) -> Any:
     """A list in which the first ones are wrong already is not read to its end: naming every fault takes seconds."""
     if isinstance(items, list) and len(items) > _FIRST:
@@ -117,9 +120,7 @@ class Explanation(Document):
     """Why a rule of severity ``explain`` does not hold; ``row`` names the row by its breakdowns."""
 
     rule: str = Field(max_length=30)
-    row: Annotated[dict[str, str] | None, BeforeValidator(_few_names)] = Field(
-        default=None, json_schema_extra={"maxProperties": MAX_BREAKDOWNS}
-    )
+    row: Annotated[_Names | None, BeforeValidator(_few_names)] = None
     text: Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 
 
