@@ -2,11 +2,14 @@
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import schemathesis
 
 FILES = ("text/csv", "application/adx+xml", "application/vnd.")
 PUSHED_TO = ("/v1/reports", "/v1/reports/validate")
+own = ""
+"""The id of the client that calls: it would revoke itself, and be let in nowhere any more."""
 RELAYED = {"Report-Id", "Report-Received-At", "Report-Receipt"}
 EVERYWHERE = {
     "cursor": "opaque: only what a page gave is one",
@@ -73,6 +76,8 @@ def lines(context: Any, value: Any) -> bytes:
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     """Write what is right as a client would that has read the words, too."""
+    if (case.path_parameters or {}).get("client") == own:
+        case.path_parameters["client"] = str(uuid4())
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     if not (case.headers or {}).keys() >= RELAYED:
@@ -103,6 +108,8 @@ def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool
         return asked not in NEED_NOT_BE
     if type(failure).__name__ != "RejectedPositiveData":
         return True
+    if asked == "POST /oauth/token" and response.status_code == 401:
+        return False  # only a client that there is gets a token
     try:
         problem = json.loads(response.content)
     except ValueError:
