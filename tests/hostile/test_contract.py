@@ -33,7 +33,7 @@ ROLES: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "whoever manages clients": ("H26", ("clients:write",)),
 }
 IS_LONG = hypothesis_settings().max_examples > 100
-PHASES, EXAMPLES = (["examples", "coverage", "fuzzing", "stateful"], 20) if IS_LONG else (["fuzzing"], 2)
+PHASES, EXAMPLES = (["examples", "coverage", "fuzzing", "stateful"], 20) if IS_LONG else (["fuzzing"], 1)
 LONGEST_RUN = 12 * 3600
 """Seconds that tokens are good for here."""
 
