@@ -312,6 +312,12 @@ async def test_what_cannot_be_answered_is_an_sdmx_error(
     assert await refusal(client, path) == (status, code)
 
 
+async def test_a_method_that_there_is_not_is_an_sdmx_error(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/sdmx/v1/data/TTHC_06A")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert answer.headers["content-type"] == "application/xml"
+
+
 async def test_another_format_is_406_with_those_there_are(client: httpx.AsyncClient) -> None:
     for path in ("/sdmx/v1/data/TTHC_06A", "/sdmx/v2/structure/dataflow"):
         answer = await client.get(path, headers={"Accept": "image/png"})
