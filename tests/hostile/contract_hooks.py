@@ -28,7 +28,8 @@ UNSAID: dict[str, dict[str, str]] = {
     "POST /v1/clients": _KEYS,
     "POST /v1/clients/{client}/rotate": _KEYS,
     "POST /v1/obligations/extensions": {"/until": "has not passed"},
-    "POST /v1/reports": _SIGNED,
+    "POST /v1/reports": _SIGNED | {"Report-Received-At": "a day that the calendar has"},
+    "POST /v1/reports/{report}/withdraw": {"Report-Ended-At": "a day that the calendar has"},
     "POST /v1/reports/validate": _SIGNED,
     "PUT /v1/agencies/{code}/signers": {"/signers": "names and certificates that can be read"},
     "PUT /v1/connectors/{name}": {

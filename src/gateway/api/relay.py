@@ -25,7 +25,13 @@ def parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, 
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 
-_UUID, _MOMENT = {"type": "string", "format": "uuid"}, {"type": "string", "format": "date-time"}
+_UUID = {"type": "string", "format": "uuid"}
+# Not `format: date-time`, of which some generators of clients make a type that they take in no header.
+_MOMENT = {
+    "type": "string",
+    "pattern": r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$",
+}
 RELAYED = [
     parameter(ID, "With `reports:relay`: the id that the report has, which it keeps here.", _UUID),
     parameter(RECEIVED_AT, "With `reports:relay`: when it was received first.", _MOMENT),

@@ -290,9 +290,9 @@ PUSH_BODY: dict[str, Any] = {
 BATCH_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "One report a line.",
         "content": {
             "application/x-ndjson": {
+                "schema": {"description": "One report a line."},
                 "example": "\n".join(json.dumps(each, ensure_ascii=False) for each in (PUSHED, WRONG)),
             }
         },
