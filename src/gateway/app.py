@@ -42,6 +42,7 @@ from gateway.api.edge import Edge
 from gateway.api.metrics import Metrics
 from gateway.api.problems import install_problems
 from gateway.api.render import render
+from gateway.api.sdmx_errors import refuse
 from gateway.api.traffic import Traffic
 from gateway.connectors.fetch import fetch_document
 from gateway.evidence.anchors import Anchors
@@ -148,7 +149,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
     )
     for router in routers:
         app.include_router(router)
-    install_problems(app, routers)
+    install_problems(app, routers, {"/sdmx/": refuse})
     documents.install_documents(app)
     app.add_middleware(
         Edge,

@@ -86,7 +86,7 @@ async def test_a_client_is_made_and_its_secret_shown_this_once(registrar: httpx.
         ({"scopes": ["everything"]}, "/scopes/0"),
         ({"name": ""}, "/name"),
         ({"secret": "mine"}, "/secret"),
-        ({"expires_at": "2020-01-01T00:00:00Z"}, ""),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
         ({"expires_at": "2099-01-01"}, "/expires_at"),
         ({"jwks": {"keys": []}, "jwks_uri": "https://keys.example/"}, ""),
         ({"jwks": {"keys": []}}, "/jwks/keys"),

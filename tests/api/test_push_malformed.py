@@ -1,5 +1,7 @@
 """What is not a report at all: 400 with every wrong place, and no trace."""
 
+from urllib.parse import urlencode
+
 import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -188,3 +190,41 @@ async def test_a_problem_never_echoes_what_was_refused(client_for: NewClient, ch
         answer = await push(province, a_report(**changes), Accept_Language=language)
         assert answer.status_code in {400, 403, 404}
         assert "0123456789" not in answer.text
+
+
+SAID = {
+    "form": "TTHC_06A",
+    "agency": "H26.18",
+    "kind": "own",
+    "form_version": "1",
+    "classification": "none",
+    "part": "1",
+    "explanations": '[{"rule": "R6", "text": "Sáp nhập"}]',
+    "note": "another's name is nobody's business here",
+}
+EXPLAINED = a_report(form_version=1, explanations=[{"rule": "R6", "text": "Sáp nhập"}])
+OTHERWISE = {
+    "form": "KTXH_01",
+    "agency": "H29.18",
+    "period": "2026-Q1",
+    "kind": "consolidation",
+    "nil": "None",
+    "explanations": "[",
+    "corrects": "01998a3e-5f10-7c4e-9b1a-3d5f7a9c1e20",
+    "reason": "Đính chính",
+    "form_version": "2",
+    "classification": "secret",
+    "part": "2",
+}
+
+
+@pytest.mark.parametrize("route", ["", "/validate"])
+async def test_parameters_that_contradict_a_report_in_json_are_named(
+    province: httpx.AsyncClient, engine: AsyncEngine, route: str
+) -> None:
+    same = await push(province, EXPLAINED, to=f"/validate?{urlencode(SAID)}")
+    assert same.status_code == 200, same.text
+    answer = await push(province, EXPLAINED, to=f"{route}?{urlencode(SAID)}&{urlencode(OTHERWISE)}")
+    problem = refused(answer, 400, "malformed-request")
+    assert sorted(each["pointer"] for each in problem["errors"]) == sorted(OTHERWISE)
+    assert await counts(engine) == NOTHING

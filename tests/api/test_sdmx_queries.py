@@ -301,12 +301,21 @@ async def test_totals_and_codes_of_too_many_breakdowns_at_once_are_too_much(
         ("/v1/availableconstraint/TTHC_06A?mode=available", 501, 501),
         ("/v2/availability/dataflow/VNGOV/TTHC_06A", 404, 100),
         ("/v2/data/dataflow/VNGOV/TTHC_06A", 404, 100),
+        ("/v3/data", 404, 100),
+        ("/v1/data/TTHC%0A06A", 404, 100),
+        ("/v1/data/TTHC_06A%00", 404, 100),
     ],
 )
 async def test_what_cannot_be_answered_is_an_sdmx_error(
     client: httpx.AsyncClient, path: str, status: int, code: int
 ) -> None:
     assert await refusal(client, path) == (status, code)
+
+
+async def test_a_method_that_there_is_not_is_an_sdmx_error(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/sdmx/v1/data/TTHC_06A")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert answer.headers["content-type"] == "application/xml"
 
 
 async def test_another_format_is_406_with_those_there_are(client: httpx.AsyncClient) -> None:

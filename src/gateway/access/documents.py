@@ -4,48 +4,60 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
-from pydantic.types import AwareDatetime
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
+from gateway.access.key_sets import MOST_KEYS
 from gateway.access.scopes import Scope
-from gateway.domain.document import Document, choice, in_utc, refusal
+from gateway.domain.document import EXACT, WEB_ADDRESS, WORDS, Document, Moment, at_most_one, choice, refusal
 
 LONGEST_OVERLAP = timedelta(days=30)
 
 
-def _moment(value: object) -> object:
-    try:
-        return datetime.fromisoformat(value) if isinstance(value, str) and "T" in value else value
-    except ValueError:
-        return value
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_moment, json_schema_input_type=str), AfterValidator(in_utc)]
-"""An RFC 3339 time with its zone."""
-
-
 Rate = Annotated[
     Decimal,
-    BeforeValidator(lambda value: Decimal(value) if type(value) is int else value),
+    EXACT,
     Field(gt=0, le=100_000, max_digits=9, decimal_places=3),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 100_000, "multipleOf": 0.001}),
 ]
+
+
+def _to_come(moment: datetime) -> datetime:
+    if moment <= datetime.now(UTC):
+        raise refusal("thời điểm này đã qua", "this time has passed")
+    return moment
+
+
+_KeySet = Annotated[
+    dict[str, Any],
+    Field(
+        json_schema_extra={
+            "required": ["keys"],
+            "properties": {
+                "keys": {"type": "array", "items": {"type": "object"}, "minItems": 1, "maxItems": MOST_KEYS}
+            },
+        }
+    ),
+]
+_Address = Annotated[str, Field(max_length=2000, json_schema_extra=WEB_ADDRESS)]
 
 
 class CredentialDocument(Document):
     """How a client is to prove who it is: by a secret that is made for it, or by keys of its own."""
 
-    jwks: dict[str, Any] | None = Field(None, description="For `private_key_jwt`: a JSON Web Key Set of public keys.")
-    jwks_uri: Annotated[str, StringConstraints(max_length=2000)] | None = Field(
+    model_config = ConfigDict(json_schema_extra=at_most_one("jwks", "jwks_uri"))
+
+    jwks: _KeySet | None = Field(None, description="For `private_key_jwt`: a JSON Web Key Set of public keys.")
+    jwks_uri: _Address | None = Field(
         None, description="For `private_key_jwt`: where the client keeps its key set; fetched when needed."
     )
-    expires_at: Moment | None = Field(None, description="From then on the credential is good no longer.")
+    expires_at: Annotated[Moment, AfterValidator(_to_come)] | None = Field(
+        None, description="From then on the credential is good no longer."
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> "CredentialDocument":
         if self.jwks is not None and self.jwks_uri is not None:
             raise refusal("Chỉ dùng một trong hai: jwks hoặc jwks_uri", "Use either jwks or jwks_uri")
-        if self.expires_at is not None and self.expires_at <= datetime.now(UTC):
-            raise refusal("expires_at đã qua", "expires_at has passed")
         return self
 
 
@@ -65,7 +77,8 @@ class ClientDocument(CredentialDocument):
     """A new client."""
 
     model_config = ConfigDict(
-        json_schema_extra={
+        json_schema_extra=at_most_one("jwks", "jwks_uri")
+        | {
             "examples": [
                 {
                     "name": "Hệ thống báo cáo của tỉnh",
@@ -77,7 +90,9 @@ class ClientDocument(CredentialDocument):
         }
     )
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)] = Field(
+        json_schema_extra=WORDS
+    )
     agency: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = Field(
         None, description="The root of its subtree; null is the whole country."
     )
@@ -93,7 +108,9 @@ class ClientDocument(CredentialDocument):
 class RotationDocument(CredentialDocument):
     """New credentials for a client: a new secret, or the keys that are given."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_seconds": 86400}]})
+    model_config = ConfigDict(
+        json_schema_extra=at_most_one("jwks", "jwks_uri") | {"examples": [{"overlap_seconds": 86400}]}
+    )
 
     overlap_seconds: int = Field(
         86_400,

@@ -13,7 +13,7 @@ from gateway.api.body import takes
 from gateway.api.deps import AnyCaller, Editor, GatewayParts, NewestCatalogue, Spoken, Today
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
-from gateway.api.parameters import PeriodRange, Under
+from gateway.api.parameters import AgencyCode, AgencyName, CodeListId, FormCode, PeriodRange, Under
 from gateway.api.refusals import problems
 from gateway.api.subtree import agency_keys, covers, root_of
 from gateway.domain.agency import AGENCY_CODE, Agency, Level
@@ -74,29 +74,29 @@ async def list_forms(
 
 
 @router.get("/forms/{code}", response_model=FormDocument, responses=problems(401, 404))
-async def read_form(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
+async def read_form(code: FormCode, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
     """A form, in the version of today."""
     return document_of(_form(catalogue, code, today).document)
 
 
-Version = Annotated[int, Path(ge=1, le=999)]
+Version = Annotated[int, Path(ge=1, le=999, examples=[1])]
 
 
 @router.get("/forms/{code}/versions/{version}", response_model=FormDocument, responses=problems(400, 401, 404))
-async def read_version(code: str, version: Version, catalogue: NewestCatalogue, _: AnyCaller) -> Response:
+async def read_version(code: FormCode, version: Version, catalogue: NewestCatalogue, _: AnyCaller) -> Response:
     """One version of a form."""
     return document_of(_version(catalogue, code, version).document)
 
 
 @router.get("/forms/{code}/schema", responses=problems(401, 404))
-async def read_schema(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
+async def read_schema(code: FormCode, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
     """The JSON Schema of a report of this form."""
     form = _form(catalogue, code, today)
     return Json(json_schema(form, catalogue.codes_of(form, today)))
 
 
 @router.get("/forms/{code}/example", responses=problems(401, 404))
-async def read_example(code: str, catalogue: NewestCatalogue, caller: AnyCaller, today: Today) -> Response:
+async def read_example(code: FormCode, catalogue: NewestCatalogue, caller: AnyCaller, today: Today) -> Response:
     """A report of this form to start from."""
     form = _form(catalogue, code, today)
     report = example(form, catalogue.codes_of(form, today), caller.agency or "H26.18")
@@ -123,7 +123,7 @@ def _owed_now(catalogue: Catalogue, form: str, root: str | None, today: date) ->
     response_class=Response,
     responses={200: {"content": {"text/csv": {}}}, **problems(401, 404)},
 )
-async def read_template(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
+async def read_template(code: FormCode, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
     """The form's columns as the first line of a CSV file."""
     return Response(template_csv(_form(catalogue, code, today)), media_type="text/csv; charset=utf-8")
 
@@ -133,7 +133,7 @@ async def read_template(code: str, catalogue: NewestCatalogue, _: AnyCaller, tod
     response_class=Response,
     responses={200: {"content": {XLSX: {}}}, **problems(401, 404)},
 )
-async def read_workbook(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
+async def read_workbook(code: FormCode, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
     """The form as a workbook to be filled in and pushed: titles, drop-downs of codes, and the line of ids."""
     form = _form(catalogue, code, today)
     book = template_xlsx(form, catalogue.codelists, catalogue.codes_of(form, today))
@@ -188,7 +188,9 @@ _AGENCY = {
     openapi_extra=takes(FormDocument, _FORM),
     responses=WRITE,
 )
-async def put_form(code: str, version: Version, request: Request, gateway: GatewayParts, caller: Editor) -> Response:
+async def put_form(
+    code: FormCode, version: Version, request: Request, gateway: GatewayParts, caller: Editor
+) -> Response:
     """Add a form version, or change one that no report uses yet."""
     require_whole_country(caller)
     document = await read_named(request, code=code, version=version)
@@ -208,7 +210,7 @@ _DRAFT: dict[str, Any] = {
     responses=WRITE | problems(503),
 )
 async def try_rules(
-    code: str,
+    code: FormCode,
     version: Version,
     request: Request,
     gateway: GatewayParts,
@@ -238,7 +240,7 @@ async def try_rules(
 
 
 @router.get("/codelists/{id}", response_model=CodeList, responses=problems(401, 404))
-async def read_codelist(id: str, catalogue: NewestCatalogue, _: AnyCaller) -> Response:
+async def read_codelist(id: CodeListId, catalogue: NewestCatalogue, _: AnyCaller) -> Response:
     """A code list with all its codes, closed ones included."""
     codelist = catalogue.codelists.get(id)
     if codelist is None:
@@ -247,7 +249,7 @@ async def read_codelist(id: str, catalogue: NewestCatalogue, _: AnyCaller) -> Re
 
 
 @router.put("/codelists/{id}", response_model=CodeList, openapi_extra=takes(CodeList, _CODELIST), responses=WRITE)
-async def put_codelist(id: str, request: Request, gateway: GatewayParts, caller: Editor) -> Response:
+async def put_codelist(id: CodeListId, request: Request, gateway: GatewayParts, caller: Editor) -> Response:
     """Replace a code list. Codes are closed by ``valid_to``, never removed."""
     require_whole_country(caller)
     document = await read_named(request, id=id)
@@ -263,7 +265,10 @@ async def list_agencies(
     cursor: Cursor = None,
     under: Annotated[str | None, Query(description="Only this agency and those below it.")] = None,
     level: Level | None = None,
-    at: Annotated[str | None, Query(description="As of this day; today if absent.", pattern=_DAY)] = None,
+    at: Annotated[
+        str | None,
+        Query(description="As of this day; today if absent.", pattern=_DAY, json_schema_extra={"format": "date"}),
+    ] = None,
 ) -> Response:
     """Agencies that exist on a day, by code."""
     try:
@@ -283,7 +288,7 @@ async def list_agencies(
 
 
 @router.get("/agencies/{code}", response_model=Agency, responses=problems(401, 404))
-async def read_agency(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
+async def read_agency(code: AgencyName, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
     """An agency by its code or an alias, as it is today or last was."""
     canonical = catalogue.agencies.resolve(code)
     if canonical is None:
@@ -293,7 +298,7 @@ async def read_agency(code: str, catalogue: NewestCatalogue, _: AnyCaller, today
 
 @router.put("/agencies/{code}", response_model=Agency, openapi_extra=takes(Agency, _AGENCY), responses=WRITE)
 async def put_agency(
-    code: str,
+    code: AgencyCode,
     request: Request,
     gateway: GatewayParts,
     catalogue: NewestCatalogue,

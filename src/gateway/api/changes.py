@@ -26,7 +26,7 @@ _START = Position(0, 0)
 _MOST_TRANSACTIONS, _MOST_EVENTS = 2**64, 2**63
 
 
-class What(StrEnum):
+class Happening(StrEnum):
     """What can happen to a report."""
 
     accepted = "accepted"
@@ -38,7 +38,7 @@ class What(StrEnum):
 class ChangeShape(BaseModel):
     """Something that happened to a report, which is shown as it was then."""
 
-    change: What
+    change: Happening
     at: datetime
     report: ReportHead
     replaces: UUID | None = Field(description="Of a correction: the report that stops counting.")
@@ -77,7 +77,7 @@ async def read_changes(
     cursor: Annotated[str | None, Query(description="The `next` of the page before; absent: from the start.")] = None,
     form: OnlyForm = None,
     under: Under = None,
-    change: Annotated[list[What] | None, Query(description="Only these.")] = None,
+    change: Annotated[list[Happening] | None, Query(description="Only these.")] = None,
 ) -> Response:
     """What became of the reports of a subtree, oldest first: each change exactly once, however writers overlap.
 

@@ -1,5 +1,6 @@
 """Routes of operators: deliveries on their way to upstreams."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from fastapi import APIRouter, Response
@@ -23,6 +24,7 @@ from gateway.db.connectors import connectors_ever
 from gateway.db.deliveries import WantedDeliveries, find_delivery, list_deliveries
 from gateway.db.engine import driver
 from gateway.db.interventions import find_interventions
+from gateway.domain.delivery import DeliveryState
 from gateway.errors import NotFound, Text
 from gateway.flow.steer import give_up_delivery, retry_delivery
 
@@ -41,6 +43,7 @@ async def list_(
     wanted: Filter,
     cursor: Cursor = None,
     connector: str | None = None,
+    state: DeliveryState | None = None,
 ) -> Response:
     """Deliveries of the subtree's connectors, also of removed ones, newest first."""
     async with gateway.engine.connect() as connection:
@@ -52,7 +55,9 @@ async def list_(
     async with driver(gateway.engine) as raw:
         found = await list_deliveries(
             raw,
-            WantedDeliveries(None if is_all else connectors, wanted, uuid_cursor(cursor), limit + 1),
+            WantedDeliveries(
+                None if is_all else connectors, replace(wanted, state=state), uuid_cursor(cursor), limit + 1
+            ),
         )
     return Json(page(found, limit, lambda each: delivery_shown(each, catalogue), lambda each: each.id))
 

@@ -4,30 +4,28 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Query
-from pydantic import AfterValidator, AwareDatetime
 
 from gateway.api.deps import NewestCatalogue, Operator, Today
-from gateway.api.parameters import ExactAgency, OnlyForm, form_key, require_period
+from gateway.api.parameters import ExactAgency, OnePeriod, OnlyForm, form_key, require_period
 from gateway.api.subtree import agency_keys
 from gateway.db.delivery_filter import DeliveryFilter
-from gateway.domain.delivery import DeliveryState, Event
-from gateway.domain.document import in_utc
+from gateway.domain.delivery import Event
+from gateway.domain.document import Moment
 from gateway.domain.report import ReportKind
 
-_Moment = Annotated[AwareDatetime, AfterValidator(in_utc)] | None
+_Moment = Moment | None
 
 
 async def _filter(
     catalogue: NewestCatalogue,
     caller: Operator,
     today: Today,
-    state: DeliveryState | None = None,
     report: UUID | None = None,
     event: Event | None = None,
     form: OnlyForm = None,
     agency: ExactAgency = None,
     under: Annotated[str | None, Query(description="This agency and everything below it today.")] = None,
-    period: Annotated[str | None, Query(description="Exactly this period.", examples=["2026-Q3"])] = None,
+    period: OnePeriod = None,
     kind: ReportKind | None = None,
     made_from: Annotated[_Moment, Query(description="Made at this time or later (RFC 3339).")] = None,
     made_to: Annotated[_Moment, Query(description="Made before this time.")] = None,
@@ -39,7 +37,6 @@ async def _filter(
     require_period(period)
     is_of_some = agency is not None or under is not None
     return DeliveryFilter(
-        state=state and state.value,
         report=report,
         event=event and event.value,
         agencies=agency_keys(catalogue, caller, agency, under, today) if is_of_some else None,

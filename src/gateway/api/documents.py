@@ -53,8 +53,8 @@ storing it (`POST /v1/reports/validate`), push it (`POST /v1/reports`), see it c
 
 **Errors** are `application/problem+json` (RFC 9457) with a stable `type`, in Vietnamese or English by
 `Accept-Language`; every wrong place is named at once. **Numbers** are exact: decimals keep every digit, and
-JSON is strict (no NaN, no duplicate keys, no numbers in strings). **Times** are RFC 3339 in UTC; dates are
-civil dates in Asia/Ho_Chi_Minh.
+JSON is strict (no NaN, no duplicate keys, no numbers in strings, integers without a point, no NUL in texts).
+**Times** are RFC 3339 in UTC; dates are civil dates in Asia/Ho_Chi_Minh.
 """
 
 

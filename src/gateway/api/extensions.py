@@ -19,7 +19,7 @@ from gateway.api.subtree import agencies_asked
 from gateway.db.engine import clock, driver
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.document import LAST_DAY, Day, Document
+from gateway.domain.document import WORDS, Document, ReckonedDay, exactly_one
 from gateway.domain.obligation import Extension, Whose
 from gateway.domain.period import PERIOD_PATTERN
 from gateway.errors import Forbidden, StateConflict, Text
@@ -43,14 +43,17 @@ class ExtensionRequest(Document):
                 }
             ]
         }
+        | exactly_one("agency", "under")
     )
 
     form: str = Field(min_length=1, max_length=50)
     period: str = Field(min_length=1, max_length=40, json_schema_extra={"pattern": PERIOD_PATTERN})
     agency: str | None = Field(None, max_length=100)
     under: str | None = Field(None, max_length=100, description="Its whole subtree; of the client's own, all below.")
-    until: Day = Field(le=LAST_DAY, description="The last day a report is taken.")
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=4000, strip_whitespace=True)]
+    until: ReckonedDay = Field(description="The last day a report is taken.")
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=4000, strip_whitespace=True)] = Field(
+        json_schema_extra=WORDS
+    )
 
 
 class ExtensionPage(BaseModel):

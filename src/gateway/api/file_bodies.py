@@ -97,7 +97,12 @@ FILE_BODIES: dict[str, Any] = {
 
 
 def _parameter(name: str, description: str, example: str | None = None, **schema: Any) -> dict[str, Any]:
-    found = {"name": name, "in": "query", "required": False, "description": f"Not with JSON. {description}"}
+    found = {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": f"Of a file; of JSON it may only repeat the body. {description}",
+    }
     return found | {"schema": {"type": "string"} | schema} | ({} if example is None else {"example": example})
 
 

@@ -76,7 +76,7 @@ def _read(field: str) -> tuple[str, dict[str, str]]:
 
 async def unpacked(push: Push) -> list[Push]:
     """A push for each report of a body; large files are read beside the event loop. Raises as ``unpack`` does."""
-    if push.media_type == JSON:
+    if push.media_type == JSON and not push.query:
         return [push]
     found = await asyncio.get_running_loop().run_in_executor(_BESIDE, unpack, push)
     if push.first is not None and len(found) > 1:

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from gateway.db.interventions import KeptIntervention
 from gateway.domain.breaker import BreakerState
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import DeliveryState, Event, OutcomeClass
-from gateway.domain.document import Document
+from gateway.domain.document import NUMBER, Document
 from gateway.domain.report import ReportKind
 from gateway.domain.upstream import What
 from gateway.flow.steer import Remind, Retry
@@ -94,7 +94,7 @@ class ConnectorShape(BaseModel):
     remind: Remind | None
     from_: date | None = Field(alias="from")
     concurrency: int
-    rate: Decimal | None
+    rate: Annotated[Decimal, NUMBER] | None
     retry: Retry | None
     allow_private_addresses: bool
     options: dict[str, Any] | None

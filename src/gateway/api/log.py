@@ -91,7 +91,7 @@ class LogPage(BaseModel):
     next: int | None = Field(description="The `from` of the next page; null: there was nothing more.")
 
 
-Number = Annotated[str, Query(json_schema_extra={"type": "integer", "minimum": 0})]
+Number = Annotated[str, Query(json_schema_extra={"type": "integer", "minimum": 0, "maximum": 10**18 - 1})]
 
 
 def _number(name: str, value: str) -> int:

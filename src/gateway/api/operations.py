@@ -1,7 +1,9 @@
 """Routes of operators: connectors to upstreams."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 
@@ -45,11 +47,13 @@ from gateway.flow.steer import (
     known_credentials,
     pause_or_resume,
 )
-from gateway.flow.take_up import STATES, Choice, retry_connector
+from gateway.flow.take_up import Choice, retry_connector
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
 WITNESS = "witness"
+TakenUp = Literal["pending", "refused", "exhausted"]
+"""What can be taken up or hastened many at once; a delivery that was cancelled is taken up by itself."""
 
 
 @router.get("/connectors", response_model=ConnectorPage, responses=problems(400, 401, 403))
@@ -270,7 +274,13 @@ async def resume(name: Name, gateway: GatewayParts, sees: Sight, cause: Because)
     responses=problems(400, 401, 403, 404, 413, 415),
 )
 async def retry_all(
-    name: Name, request: Request, gateway: GatewayParts, sees: Sight, wanted: Filter, cause: Because
+    name: Name,
+    request: Request,
+    gateway: GatewayParts,
+    sees: Sight,
+    wanted: Filter,
+    cause: Because,
+    state: TakenUp | None = None,
 ) -> Response:
     """Try everything again that was refused or exhausted, and everything that waits, now; or what the filter chooses.
 
@@ -280,9 +290,8 @@ async def retry_all(
     given = dict(request.query_params)
     if unknown := sorted(given.keys() - NAMES):
         raise wrong(unknown[0], Text("Không có tham số này.", "There is no such parameter."))
-    if wanted.state is not None and wanted.state not in STATES:
-        raise wrong("state", Text("Phải là pending, refused hoặc exhausted.", "Must be pending, refused or exhausted."))
-    done = await retry_connector(gateway.engine, name, sees, cause, Choice(wanted, given or None))
+    chosen = Choice(replace(wanted, state=state), given or None)
+    done = await retry_connector(gateway.engine, name, sees, cause, chosen)
     return Json({"retried": done.retried, "passed": done.passed, "intervention": done.intervention})
 
 

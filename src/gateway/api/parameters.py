@@ -1,10 +1,12 @@
 """What several routes are asked for: forms, periods and agencies, as parameters and as they are read."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Path, Query
 
+from gateway.domain.agency import AGENCY_CODE
 from gateway.domain.catalogue import Catalogue
+from gateway.domain.form_document import FORM_CODE
 from gateway.domain.period import PERIOD_PATTERN, PeriodError, expand, parse_period
 from gateway.errors import MalformedRequest, NotFound, Place, Text
 
@@ -20,6 +22,19 @@ ExactAgency = Annotated[str | None, Query(description="Exactly this agency.")]
 Under = Annotated[str | None, Query(description="This agency and everything below it; the client's own if absent.")]
 Indicators = Annotated[str | None, Query(alias="indicator", description="Indicators, comma-separated; all if absent.")]
 OnlyForm = Annotated[str | None, Query(description="Only this form.")]
+
+
+def _named(example: str, pattern: str) -> Any:
+    """A name in a path. Other texts than those of the pattern name nothing that there is."""
+    said: dict[str, Any] = {"pattern": pattern}
+    return Path(examples=[example], json_schema_extra=said)
+
+
+FormCode = Annotated[str, _named("TTHC_06A", FORM_CODE)]
+RegimeCode = Annotated[str, _named("KSTT", FORM_CODE)]
+CodeListId = Annotated[str, _named("TTHC_SECTOR", FORM_CODE)]
+AgencyCode = Annotated[str, _named("H26.30", AGENCY_CODE)]
+AgencyName = Annotated[str, Path(description="Its code, or an alias of it.", examples=["H26.18"])]
 
 
 def wrong(place: str, message: Text) -> MalformedRequest:

@@ -1,7 +1,7 @@
 """Problems (RFC 9457): the one place that knows what a refusal looks like as HTTP."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -18,6 +18,9 @@ from gateway.errors import GatewayError, Language, Place, Text
 PROBLEM = "application/problem+json"
 TYPES = "urn:report-gateway:problem:"
 """Problem types are names, not addresses: they stay the same on every installation and offline."""
+
+Dialects: TypeAlias = Mapping[str, Callable[[Request, GatewayError], Response]]
+"""How refusals are said under paths that begin so."""
 
 log = structlog.get_logger()
 
@@ -52,6 +55,11 @@ def problem(error: GatewayError, language: Language, request_id: str | None = No
 
 
 def respond(error: GatewayError, request: Request) -> Response:
+    """A refusal as the answer: a problem, or whatever its standard says where the path begins with that of another."""
+    others: Dialects = request.app.state.dialects
+    for beginning, say in others.items():
+        if request.scope["path"].startswith(beginning):
+            return say(request, error)
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
@@ -129,13 +137,13 @@ async def unexpected(request: Request, error: Exception) -> Response:
     return respond(errors.InternalError(), request)
 
 
-def install_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Answer every refusal as a problem. ``routers`` are those of the app."""
+def install_problems(app: FastAPI, routers: Sequence[APIRouter], dialects: Dialects) -> None:
+    """Answer every refusal as a problem, but for those of other ``dialects``. ``routers`` are those of the app."""
     named: dict[str, list[str]] = {}
     for route in (each for router in routers for each in router.routes if isinstance(each, APIRoute)):
         if "{" not in route.path:
             named[route.path] = sorted({*named.get(route.path, ()), *(route.methods or ())})
-    app.state.named = named
+    app.state.named, app.state.dialects = named, dialects
     app.add_exception_handler(GatewayError, _refused)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _parameters)

@@ -36,7 +36,7 @@ class SideShape(BaseModel):
     status: str
 
 
-class DifferenceShape(BaseModel):
+class DifferingReport(BaseModel):
     """A report on which both sides differ."""
 
     report: UUID
@@ -83,7 +83,7 @@ class Reconciliation(BaseModel):
     not_sent: int = Field(description="Reports that the upstream shows this gateway and that were not sent to it.")
     differing: int
     healed: int
-    differences: list[DifferenceShape] = Field(description=f"The newest {_MOST_SHOWN}.")
+    differences: list[DifferingReport] = Field(description=f"The newest {_MOST_SHOWN}.")
 
 
 @router.get(

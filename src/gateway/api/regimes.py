@@ -12,6 +12,7 @@ from gateway.api.body import takes
 from gateway.api.deps import AnyCaller, Editor, GatewayParts, NewestCatalogue, Today
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
+from gateway.api.parameters import RegimeCode
 from gateway.api.refusals import problems
 from gateway.api.subtree import covers
 from gateway.domain.agency import Level
@@ -113,7 +114,7 @@ async def list_regimes(
 
 
 @router.get("/regimes/{code}", response_model=RegimeDocument, responses=problems(401, 404))
-async def read_regime(code: str, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
+async def read_regime(code: RegimeCode, catalogue: NewestCatalogue, _: AnyCaller, today: Today) -> Response:
     """A regime, in the version of today or the nearest to it."""
     return document_of(_in_force(catalogue, code, today).document)
 
@@ -125,7 +126,7 @@ async def read_regime(code: str, catalogue: NewestCatalogue, _: AnyCaller, today
     responses=WRITE,
 )
 async def put_regime(
-    code: str, request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Editor, today: Today
+    code: RegimeCode, request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Editor, today: Today
 ) -> Response:
     """Set a regime, or the version of one from `valid_from` on.
 
@@ -169,7 +170,7 @@ def _require_own(catalogue: Catalogue, caller: Caller, document: dict[str, Any],
         )
 
 
-Year = Annotated[int, Path(ge=FIRST_YEAR, le=LAST_YEAR)]
+Year = Annotated[int, Path(ge=FIRST_YEAR, le=LAST_YEAR, examples=[2027])]
 
 
 @router.get("/calendars/{year}", response_model=CalendarYear, responses=problems(400, 401, 404))

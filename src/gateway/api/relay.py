@@ -6,18 +6,18 @@ from uuid import UUID
 
 from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
-from pydantic.types import AwareDatetime
 
 from gateway.access.scopes import Scope
 from gateway.access.tokens import Caller
 from gateway.api.deps import Gateway, require_scope
 from gateway.db.engine import driver
 from gateway.db.relays import KeptRelay, find_relay
+from gateway.domain.document import Moment
 from gateway.errors import MalformedRequest, Place, Text
 from gateway.flow.relay import FirstReceipt, first_receipt, require_same
 
 ID, RECEIVED_AT, RECEIPT, ENDED_AT = "Report-Id", "Report-Received-At", "Report-Receipt", "Report-Ended-At"
-_time = TypeAdapter(AwareDatetime)
+_time = TypeAdapter(Moment)
 
 
 def parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -25,16 +25,19 @@ def parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, 
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 
+_UUID = {"type": "string", "format": "uuid"}
+# Not `format: date-time`, of which some generators of clients make a type that they take in no header.
+_MOMENT = {
+    "type": "string",
+    "pattern": r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$",
+}
 RELAYED = [
-    parameter(ID, "With `reports:relay`: the id that the report has, which it keeps here.", {"type": "string"}),
-    parameter(RECEIVED_AT, "With `reports:relay`: when it was received first.", {"type": "string"}),
+    parameter(ID, "With `reports:relay`: the id that the report has, which it keeps here.", _UUID),
+    parameter(RECEIVED_AT, "With `reports:relay`: when it was received first.", _MOMENT),
     parameter(RECEIPT, "With `reports:relay`: the first receipt, which says both and is verified.", {"type": "string"}),
 ]
-ENDED = [
-    parameter(
-        ENDED_AT, "With `reports:relay`: when it was withdrawn first; its lock is judged by that.", {"type": "string"}
-    )
-]
+ENDED = [parameter(ENDED_AT, "With `reports:relay`: when it was withdrawn first; its lock is judged by that.", _MOMENT)]
 
 
 async def relayed(request: Request, gateway: Gateway, caller: Caller) -> FirstReceipt | None:
@@ -75,9 +78,8 @@ async def may_speak_for(gateway: Gateway, caller: Caller, scope: Scope, report: 
 def ended_at(request: Request, caller: Caller) -> datetime | None:
     """When what is relayed happened first; None where it happens now. Raises ``MalformedRequest``."""
     value = request.headers.get(ENDED_AT)
-    if value is None or Scope.reports_relay not in caller.scopes:
-        return None
-    return _moment(ENDED_AT, value)
+    at = None if value is None else _moment(ENDED_AT, value)
+    return at if Scope.reports_relay in caller.scopes else None
 
 
 def _uuid(name: str, value: str) -> UUID:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Path as PathParameter
 
 from gateway.access.tokens import Caller
 from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue, Today
@@ -49,6 +50,21 @@ _JSON = "application/vnd.sdmx.structure+json;version=2.0.0"
 _STRUCTURES = {"v1": (_ML_2_1,), "v2": (_ML_3_0, _JSON)}
 
 Base = Literal["v1", "v2"]
+_FLOW = "[^/,]+(,[^/,]+){0,2}"
+
+
+def _segments(first: str, others: int) -> Any:
+    """A path as the document says it: its first segment, and at most so many others."""
+    said: dict[str, Any] = {"pattern": f"^{first}(/[^/]+){{0,{others}}}$"}
+    return PathParameter(json_schema_extra=said)
+
+
+_V1Data = Annotated[str, _segments(_FLOW, 2)]
+_V1Availability = Annotated[str, _segments(_FLOW, 3)]
+_V2Data = Annotated[str, _segments("[^/]+", 4)]
+_V2Availability = Annotated[str, _segments("[^/]+", 5)]
+_SchemaPath = Annotated[str, _segments("[^/]+", 3)]
+_StructurePath = Annotated[str, _segments("[^/]+", 4)]
 
 
 async def _described(
@@ -99,7 +115,7 @@ _SECURED: dict[str, Any] = {"security": [{"client_secret": []}, {"client_credent
 
 @router.get("/v1/data/{path:path}", responses=_answers(*OFFERED["v1"]), response_class=Response, openapi_extra=_SECURED)
 async def read_sdmx_1_data(
-    request: Request, gateway: GatewayParts, structures: Described, caller: Statistician, path: str
+    request: Request, gateway: GatewayParts, structures: Described, caller: Statistician, path: _V1Data
 ) -> Response:
     """Figures of a form: `{dataflow}/{key}`, a key being values of the dimensions in order, `A.B+C..`.
 
@@ -114,7 +130,7 @@ async def read_sdmx_1_data(
 
 @router.get("/v2/data/{path:path}", responses=_answers(*OFFERED["v2"]), response_class=Response, openapi_extra=_SECURED)
 async def read_sdmx_2_data(
-    request: Request, gateway: GatewayParts, structures: Described, caller: Statistician, path: str
+    request: Request, gateway: GatewayParts, structures: Described, caller: Statistician, path: _V2Data
 ) -> Response:
     """Figures of a form: `dataflow/{agency}/{dataflow}/{version}/{key}`, with filters `c[DIMENSION]`.
 
@@ -144,7 +160,7 @@ def _data(
     openapi_extra=_SECURED,
 )
 async def read_sdmx_1_availability(
-    request: Request, gateway: GatewayParts, structures: Described, caller: Statistician, path: str
+    request: Request, gateway: GatewayParts, structures: Described, caller: Statistician, path: _V1Availability
 ) -> Response:
     """Of which codes and periods a form has figures: `{dataflow}/{key}/{provider}/{dimension}`."""
     parts = Path.of("v1", path, 4)
@@ -160,7 +176,7 @@ async def read_sdmx_1_availability(
     openapi_extra=_SECURED,
 )
 async def read_sdmx_2_availability(
-    request: Request, gateway: GatewayParts, structures: Described, caller: Statistician, path: str
+    request: Request, gateway: GatewayParts, structures: Described, caller: Statistician, path: _V2Availability
 ) -> Response:
     """Of which codes and periods a form has figures: `dataflow/{agency}/{dataflow}/{version}/{key}/{dimension}`."""
     parts = Path.of("v2", path, 6)
@@ -200,7 +216,9 @@ async def _availability(
 
 
 @router.get("/v1/schema/{path:path}", responses=_answers(_ML_2_1), response_class=Response, openapi_extra=_SECURED)
-async def read_sdmx_1_schema(request: Request, structures: Described, _: AnyStatistician, path: str) -> Response:
+async def read_sdmx_1_schema(
+    request: Request, structures: Described, _: AnyStatistician, path: _SchemaPath
+) -> Response:
     """What data of a form may hold: its data structure with lists and concepts, `dataflow/{agency}/{id}/{version}`."""
     return _schema(request, structures, Path.of("v1", path, 4))
 
@@ -208,7 +226,9 @@ async def read_sdmx_1_schema(request: Request, structures: Described, _: AnyStat
 @router.get(
     "/v2/schema/{path:path}", responses=_answers(_ML_3_0, _JSON), response_class=Response, openapi_extra=_SECURED
 )
-async def read_sdmx_2_schema(request: Request, structures: Described, _: AnyStatistician, path: str) -> Response:
+async def read_sdmx_2_schema(
+    request: Request, structures: Described, _: AnyStatistician, path: _SchemaPath
+) -> Response:
     """What data of a form may hold: its data structure with lists and concepts, `dataflow/{agency}/{id}/{version}`."""
     return _schema(request, structures, Path.of("v2", path, 4))
 
@@ -225,7 +245,9 @@ def _schema(request: Request, structures: Structures, path: Path) -> Response:
 @router.get(
     "/v2/structure/{path:path}", responses=_answers(_ML_3_0, _JSON), response_class=Response, openapi_extra=_SECURED
 )
-async def read_sdmx_2_structures(request: Request, structures: Described, _: AnyStatistician, path: str) -> Response:
+async def read_sdmx_2_structures(
+    request: Request, structures: Described, _: AnyStatistician, path: _StructurePath
+) -> Response:
     """Structures: `{kind}/{agency}/{id}/{version}/{items}`, with `references` and `detail`."""
     asked = artefacts_asked(Path.of("v2", path, 5))
     return _artefacts(request, structures, asked)
@@ -239,7 +261,9 @@ async def read_sdmx_2_others(_: AnyStatistician, path: str) -> Response:
 
 
 @router.get("/v1/{path:path}", responses=_answers(_ML_2_1), response_class=Response, openapi_extra=_SECURED)
-async def read_sdmx_1_structures(request: Request, structures: Described, _: AnyStatistician, path: str) -> Response:
+async def read_sdmx_1_structures(
+    request: Request, structures: Described, _: AnyStatistician, path: _StructurePath
+) -> Response:
     """Structures: `{kind}/{agency}/{id}/{version}/{items}`, with `references` and `detail`."""
     asked = artefacts_asked(Path.of("v1", path, 5))
     return _artefacts(request, structures, asked)

@@ -292,7 +292,7 @@ BATCH_BODY: dict[str, Any] = {
         "required": True,
         "content": {
             "application/x-ndjson": {
-                "schema": {"type": "string", "description": "One report a line."},
+                "schema": {"description": "One report a line."},
                 "example": "\n".join(json.dumps(each, ensure_ascii=False) for each in (PUSHED, WRONG)),
             }
         },

@@ -10,7 +10,7 @@ from gateway.db.engine import driver
 from gateway.db.signatures import find_signed_for
 from gateway.domain.signature import ReportSignature
 from gateway.errors import MalformedRequest, Place, Text
-from gateway.evidence.signatures import MalformedSignature, faults_of, read_signature
+from gateway.evidence.signatures import LONGEST, MalformedSignature, faults_of, read_signature
 from gateway.flow.relay import FirstReceipt
 
 HEADER = "Report-Signature"
@@ -18,7 +18,7 @@ SIGNED = parameter(
     HEADER,
     "The agency's signature over exactly these bytes: a detached compact JWS (RFC 7515, appendix F) with `alg`, `x5c` "
     "and `iat` or `sigT` in its protected header.",
-    {"type": "string"},
+    {"type": "string", "pattern": r"^[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+$", "maxLength": LONGEST},
 )
 
 

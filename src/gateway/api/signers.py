@@ -5,19 +5,20 @@ from typing import Self
 
 from cryptography import x509
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.access.tokens import Caller
 from gateway.api.body import read_document, takes
 from gateway.api.deps import GatewayParts, NewestCatalogue, Registrar, Today
 from gateway.api.json import Json
+from gateway.api.parameters import AgencyName
 from gateway.api.refusals import problems
 from gateway.api.subtree import require_covered
 from gateway.db.engine import clock, driver
 from gateway.db.log import add_entries
 from gateway.db.signatures import find_signers, set_signers
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.document import Document, refusal
+from gateway.domain.document import Document, exactly_one, refusal
 from gateway.domain.entry import new_entry
 from gateway.errors import NotFound
 from gateway.evidence.signatures import subject_of
@@ -29,6 +30,8 @@ _LONGEST_NAME = 2000
 
 class SignerDocument(Document):
     """Somebody who may sign for an agency: the name in the certificate, or a certificate that has it."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one("subject", "certificate"))
 
     subject: str | None = Field(
         None, min_length=1, max_length=2000, description="The certificate's subject as RFC 4514 writes it."
@@ -81,7 +84,7 @@ class Signers(BaseModel):
 
 @router.get("/{code}/signers", response_model=Signers, responses=problems(401, 403, 404))
 async def read_signers(
-    code: str, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Registrar, today: Today
+    code: AgencyName, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Registrar, today: Today
 ) -> Response:
     """Who may sign for an agency."""
     return await _shown(gateway, catalogue, _agency(catalogue, caller, code, today))
@@ -94,7 +97,12 @@ async def read_signers(
     responses=problems(400, 401, 403, 404, 413, 415),
 )
 async def put_signers(
-    code: str, request: Request, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Registrar, today: Today
+    code: AgencyName,
+    request: Request,
+    gateway: GatewayParts,
+    catalogue: NewestCatalogue,
+    caller: Registrar,
+    today: Today,
 ) -> Response:
     """Say who may sign for an agency: all of them at once, by the subject of their certificates.
 

@@ -2,12 +2,24 @@
 
 import re
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from gateway.errors import Place, Text
 
@@ -38,17 +50,78 @@ def in_utc(moment: datetime) -> datetime:
         raise refusal("thời điểm này không có trong UTC", "there is no such time in UTC") from None
 
 
+_WRITTEN_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ].+")
+_moment = TypeAdapter(AwareDatetime)
+
+
+def _rfc_3339(value: object) -> object:
+    """What is no text of a day and a time is left to be refused: it might be taken for seconds since 1970."""
+    if not isinstance(value, str):
+        return value
+    try:
+        if _WRITTEN_MOMENT.fullmatch(value):
+            return _moment.validate_python(value)
+    except ValidationError:
+        pass
+    raise PydanticCustomError("moment", "Must be an RFC 3339 time")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339, json_schema_input_type=datetime), AfterValidator(in_utc)]
+"""An RFC 3339 time with its zone."""
+
+
 _WRITTEN_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 LAST_DAY = date(2199, 12, 31)
 """The last day that is reckoned with: what is counted from it is still a date."""
+_BY_LAST_DAY = r"^(?:[01][0-9]|2[01])"
 
 
 def _iso_date(value: object) -> object:
     return date.fromisoformat(value) if isinstance(value, str) and _WRITTEN_DAY.fullmatch(value) else value
 
 
-Day = Annotated[date, BeforeValidator(_iso_date, json_schema_input_type=str)]
+Day = Annotated[date, BeforeValidator(_iso_date, json_schema_input_type=date)]
 """A civil date in Asia/Ho_Chi_Minh, written ``YYYY-MM-DD``."""
+
+
+def _at_most_last(day: date) -> date:
+    if day > LAST_DAY:
+        raise PydanticKnownError("less_than_equal", {"le": str(LAST_DAY)})
+    return day
+
+
+ReckonedDay = Annotated[
+    Day,
+    AfterValidator(_at_most_last),
+    WithJsonSchema({"type": "string", "format": "date", "pattern": _BY_LAST_DAY}),
+]
+"""A day that others are counted from."""
+WEB_ADDRESS: dict[str, Any] = {"pattern": "^https?://"}
+"""In the schema: an address that can be asked."""
+WORDS: dict[str, Any] = {"pattern": r"\S"}
+"""In the schema: a text of something else than spaces, which are taken off its ends."""
+
+
+def exact_number(value: object) -> object:
+    """An integer as the decimal it is; anything else as it came."""
+    return Decimal(value) if type(value) is int else value
+
+
+EXACT = BeforeValidator(exact_number, json_schema_input_type=float)
+"""For a ``Decimal``: a number in JSON, never a text."""
+NUMBER = WithJsonSchema({"type": "number"})
+"""A ``Decimal`` in an answer, in the document: it is written as a number."""
+
+
+def at_most_one(first: str, second: str) -> dict[str, Any]:
+    """In the schema: of two members not both are given, null being the same as absent."""
+    return {"if": {"properties": {first: {"type": "null"}}}, "else": {"properties": {second: {"type": "null"}}}}
+
+
+def exactly_one(first: str, second: str) -> dict[str, Any]:
+    """As ``at_most_one``, and neither is not enough."""
+    given = {"required": [second], "properties": {second: {"not": {"type": "null"}}}}
+    return at_most_one(first, second) | {"then": given}
 
 
 MAX_UNKNOWN = 20
@@ -137,6 +210,7 @@ _SENTENCES = {
     "model_type": Text("Phải là một đối tượng JSON.", "Must be a JSON object."),
     "model_attributes_type": Text("Phải là một đối tượng JSON.", "Must be a JSON object."),
     "date_type": Text("Phải là ngày dạng YYYY-MM-DD.", "Must be a date, YYYY-MM-DD."),
+    "moment": Text("Phải là thời điểm RFC 3339.", "Must be an RFC 3339 time."),
     "uuid_type": Text("Phải là UUID.", "Must be a UUID."),
     "is_instance_of": Text("Sai kiểu giá trị.", "Wrong kind of value."),
     "period": Text("{vi}", "{en}"),

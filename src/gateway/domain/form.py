@@ -10,7 +10,6 @@ from types import GenericAlias
 from typing import Annotated, Any, Optional, TypeAlias
 
 from pydantic import (
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -19,6 +18,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
+from gateway.domain.document import EXACT
 from gateway.domain.form_document import (
     LARGEST,
     MAX_WHOLE_DIGITS,
@@ -27,7 +27,6 @@ from gateway.domain.form_document import (
     Indicator,
     Rule,
     Type,
-    exact_number,
 )
 from gateway.domain.rules import (
     RESERVED,
@@ -294,7 +293,7 @@ def _cell_type(indicator: Indicator) -> Any:
                 max_digits=MAX_WHOLE_DIGITS + indicator.places,
                 decimal_places=indicator.places,
             )
-            return Annotated[Decimal, limits, BeforeValidator(exact_number)]
+            return Annotated[Decimal, limits, EXACT]
         case Type.boolean:
             return bool
         case Type.text:

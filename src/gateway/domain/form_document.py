@@ -4,9 +4,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from gateway.domain.document import Document, Title, Valid, choice
+from gateway.domain.document import EXACT, NUMBER, Document, Title, Valid, choice
 from gateway.domain.period import Frequency
 from gateway.domain.rule_syntax import CODE
 
@@ -71,8 +71,8 @@ class Indicator(Document):
     type: Annotated[Type, choice(Type)]
     unit: str | None = Field(default=None, max_length=50)
     scale: int | None = Field(default=None, ge=0, le=MAX_DECIMALS)
-    min: Annotated[Decimal, BeforeValidator(lambda value: exact_number(value))] | None = None
-    max: Annotated[Decimal, BeforeValidator(lambda value: exact_number(value))] | None = None
+    min: Annotated[Decimal, EXACT, NUMBER] | None = None
+    max: Annotated[Decimal, EXACT, NUMBER] | None = None
     required: bool = False
     over_agencies: Annotated[Combine, choice(Combine)]
     over_time: Annotated[Combine, choice(Combine)]
@@ -128,8 +128,3 @@ class FormDocument(Valid):
     breakdowns: list[Breakdown] = Field(default_factory=list, max_length=10)
     indicators: list[Indicator] = Field(min_length=1, max_length=500)
     rules: list[Rule] = Field(default_factory=list, max_length=500)
-
-
-def exact_number(value: object) -> object:
-    """An integer as the decimal it is; anything else as it came."""
-    return Decimal(value) if type(value) is int else value

@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from gateway.domain.agency import Agencies, AgencyCode, Hierarchy, Level
 from gateway.domain.calendar import Calendar
-from gateway.domain.document import LAST_DAY, Day, Document, Title, Valid, choice, refusal
+from gateway.domain.document import Day, Document, ReckonedDay, Title, Valid, choice, refusal
 from gateway.domain.form_document import FORM_CODE
 from gateway.domain.period import (
     PERIOD_PATTERN,
@@ -72,7 +72,7 @@ class Deadline(Document):
     months_after: int = Field(0, ge=0, le=12)
     days: int | None = Field(None, ge=0, le=400, description="So many days after the cut-off.")
     working_days: int | None = Field(None, ge=1, le=250, description="So many working days after the cut-off.")
-    date: Day | None = Field(None, le=LAST_DAY, description="That very day: for thematic and ad hoc reports.")
+    date: ReckonedDay | None = Field(None, description="That very day: for thematic and ad hoc reports.")
     moved: Annotated[Moved, choice(Moved)] = Field(Moved.no, description="Off a non-working day, and where to.")
 
     @model_validator(mode="after")

@@ -103,6 +103,9 @@ def _few_names(row: object) -> object:
     return row
 
 
+_Names = Annotated[dict[str, str], Field(json_schema_extra={"maxProperties": MAX_BREAKDOWNS})]
+
+
 def _first_ones_first(items: Any, check: ValidatorFunctionWrapHandler) -> Any:
     """A list in which the first ones are wrong already is not read to its end: naming every fault takes seconds."""
     if isinstance(items, list) and len(items) > _FIRST:
@@ -117,7 +120,7 @@ class Explanation(Document):
     """Why a rule of severity ``explain`` does not hold; ``row`` names the row by its breakdowns."""
 
     rule: str = Field(max_length=30)
-    row: Annotated[dict[str, str] | None, BeforeValidator(_few_names)] = None
+    row: Annotated[_Names | None, BeforeValidator(_few_names)] = None
     text: Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 
 
@@ -129,12 +132,12 @@ class Submission(Document):
     period: Annotated[str, AfterValidator(_a_period)] = Field(
         min_length=1, max_length=40, examples=["2026-Q3"], json_schema_extra={"pattern": PERIOD_PATTERN}
     )
-    rows: Annotated[list[dict[str, Any]], WrapValidator(_as_they_are)]
+    rows: Annotated[list[dict[str, Any]], WrapValidator(_as_they_are)] = Field(json_schema_extra={"maxItems": MAX_ROWS})
     kind: Annotated[ReportKind, choice(ReportKind)] = Field(default=ReportKind.own, json_schema_extra=_or_null)
     explanations: Annotated[
         Annotated[list[Explanation], Field(max_length=10_000)] | None, WrapValidator(_first_ones_first)
     ] = None
-    nil: Annotated[Nil | None, choice(Nil)] = None
+    nil: Annotated[Nil | None, choice(Nil)] = Field(default=None, json_schema_extra=_or_null)
     corrects: Annotated[UUID | None, BeforeValidator(_uuid)] = None
     reason: ShortText | None = None
     form_version: int | None = Field(default=None, ge=1, le=LARGEST)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from cryptography.fernet import InvalidToken, MultiFernet
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.db import catalogue as stored
@@ -45,7 +45,7 @@ from gateway.db.subtree import EVERYTHING, seeing
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.delivery import REMINDERS, DeliveryState, Event, schedule_of
-from gateway.domain.document import Day, Document, refusal
+from gateway.domain.document import EXACT, WEB_ADDRESS, Day, Document, refusal
 from gateway.domain.entry import canonical, new_entry
 from gateway.domain.period import VIETNAM
 from gateway.domain.upstream import What
@@ -70,13 +70,21 @@ _Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 _Secret = Annotated[str, StringConstraints(max_length=40_000)]
 _PerSecond = Annotated[
     Decimal,
-    BeforeValidator(lambda value: Decimal(value) if type(value) is int else value),
+    EXACT,
     Field(gt=0, max_digits=9, decimal_places=3),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1_000_000, "multipleOf": 0.001}),
 ]
 
 
 class Remind(Document):
     """What a connector is reminded of: obligations that have no accepted report."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"due_in_days": {"type": "null"}}},
+            "then": {"required": ["overdue"], "properties": {"overdue": {"const": True}}},
+        }
+    )
 
     due_in_days: int | None = Field(
         None, ge=0, le=60, description="So many days before one is due; 0: on that day; null: never."
@@ -127,7 +135,7 @@ class ConnectorDocument(Document):
         "the provider); `dhis2` (data value sets); `witness` (of the log: C2SP tlog-witness, with `what` `none`).",
         json_schema_extra={"enum": [*CONNECTOR_KINDS]},
     )
-    url: str = Field(min_length=1, max_length=2000)
+    url: str = Field(min_length=1, max_length=2000, json_schema_extra=WEB_ADDRESS)
     forms: list[_Name] | None = Field(None, min_length=1, max_length=1000, description="Only these forms; null: all.")
     under: _Name | None = Field(None, description="Only this agency and everything below it; null: the whole country.")
     what: Literal["own", "consolidation", "all", "none"] = Field(

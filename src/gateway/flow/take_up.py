@@ -27,8 +27,6 @@ _BATCH = 500
 _PAUSE = 0.03
 """Seconds between two parts: a claim does not wait for a connector that is locked, but comes back."""
 _START = datetime(2000, 1, 1, tzinfo=UTC), UUID(int=0)
-STATES = frozenset({DeliveryState.pending, DeliveryState.refused, DeliveryState.exhausted})
-"""What can be taken up or hastened many at once; a delivery that was cancelled is taken up by itself."""
 
 
 @dataclass(frozen=True, slots=True)

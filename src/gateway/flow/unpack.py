@@ -1,7 +1,7 @@
 """Unpack a push: the reports that a file holds, whatever its notation, each as a push of its own. Pure.
 
 What a file cannot say of its reports (form, agency, period …) comes as parameters. A report in JSON says it all itself
-and is left as it is.
+and is left as it is; parameters that say something else are refused.
 """
 
 import re
@@ -10,16 +10,16 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.document import faults
 from gateway.domain.exact import decode
 from gateway.domain.form import Form
-from gateway.domain.report import Submission
+from gateway.domain.report import Explanation, Submission
 from gateway.errors import Classified, ContentTooLarge, MalformedRequest, Place, Text
 from gateway.flow.prepare import Push, Unpacked
-from gateway.flow.read import MAX_PLACES
+from gateway.flow.read import MAX_PLACES, read_submission
 from gateway.formats.adx import read_adx
 from gateway.formats.cells import shown
 from gateway.formats.csv import read_csv
@@ -80,6 +80,7 @@ def unpack(push: Push) -> list[Push]:
     """
     read = READERS.get(kind_of(push.media_type))
     if read is None:
+        require_agreement(push)
         return [push]
     asked = read_parameters(push.query)
     part = _number("part", asked.pop("part", None))
@@ -109,6 +110,35 @@ def unpack(push: Push) -> list[Push]:
             errors=list(dict.fromkeys(wrong))[:MAX_PLACES],
         )
     return found
+
+
+_explanations = TypeAdapter(list[Explanation])
+
+
+def require_agreement(push: Push) -> None:
+    """Raises ``MalformedRequest`` where parameters say something else than a report in JSON; others say nothing."""
+    asked = [(name, value) for name, value in parse_qsl(push.query) if name in PARAMETERS]
+    if not asked:
+        return
+    submission = read_submission(push.body)
+    differing = dict.fromkeys(name for name, value in asked if not _agrees(submission, name, value))
+    if differing:
+        raise MalformedRequest(errors=[Place(name, _BODY_DIFFERS) for name in differing])
+
+
+def _agrees(submission: Submission, name: str, value: str) -> bool:
+    match name:
+        case "part":
+            return value == "1"
+        case "explanations":
+            try:
+                return _explanations.validate_python(decode(value.encode())) == (submission.explanations or [])
+            except ValueError:
+                return False
+        case "corrects":
+            return value.lower() == str(submission.corrects)
+    written = getattr(submission, name)
+    return written is not None and value == str(written)
 
 
 def read_parameters(query: str) -> dict[str, str]:
@@ -179,6 +209,7 @@ def _submission(report: FiledReport, asked: Mapping[str, str]) -> Submission:
     return submission
 
 
+_BODY_DIFFERS = Text("Nội dung ghi khác với tham số.", "The body says something else than the parameter.")
 _DIFFERS = Text("Tệp ghi khác với tham số.", "The file says something else than the parameter.")
 
 
