@@ -135,6 +135,14 @@ def commits_asynchronously() -> None:
 
 
 @control
+def flushes_nothing() -> None:
+    """PostgreSQL leaves it to the operating system when something reaches the disk (``fsync`` is off).
+
+    That is a setting of the server's, which the scenario that is about it turns off: nothing changes in the gateway.
+    """
+
+
+@control
 def forwards_what_it_refused() -> None:
     """A rejected report gets deliveries like an accepted one."""
     original = store.new_deliveries

@@ -67,6 +67,8 @@ class Stage:
         """How often this scenario was run with this seed before."""
         self.minutes = minutes
         """How long to go on, where a scenario can; 0: as long as it does by itself."""
+        self.broken = broken
+        """The promise that is broken on purpose in this run, if one is."""
         self.database = database
         """Name of this run's database."""
         self.http = httpx.AsyncClient(timeout=5, trust_env=False, limits=httpx.Limits(keepalive_expiry=1))
@@ -76,7 +78,7 @@ class Stage:
         self.upstreams: dict[str, Upstream] = {}
         self.wells: set[str] = set()
         """Names of upstreams that deliver in the end."""
-        self._ground, self._settings, self._broken = ground, settings, broken
+        self._ground, self._settings = ground, settings
         self._urls: dict[str, str] = {}
         self._started: list[Process] = []
         self._port = free_port()
@@ -263,7 +265,7 @@ class Stage:
         }
         called = f"{name}-{len(self._started) + 1}"
         log = self.ledger.path.with_name(f"{self.ledger.path.stem}-{called}.log")
-        pid = await self._ground.nursery.start(arguments, environment, log, self._broken)
+        pid = await self._ground.nursery.start(arguments, environment, log, self.broken)
         self._started.append(Process(called, pid, self.ledger))
         return self._started[-1]
 
