@@ -91,7 +91,7 @@ class SmallDisk(Disk):
             os.close(directory)
 
     def restore(self) -> None:
-        """Bring the power back: the disk as it was at the cut. Whoever had files open on it has to be gone, or going."""
+        """Bring the power back: the disk as it was at the cut. Whoever had files open on it has to be gone or going."""
         until = time.monotonic() + _PATIENCE
         while True:
             try:
