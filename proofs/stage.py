@@ -126,9 +126,10 @@ class Stage:
         assert self.api is not None
         return self.api
 
-    async def work(self, port: int | None = None) -> Process:
-        """Start one more worker, which reaches PostgreSQL through a ``port`` if one is given."""
-        worker = await self._start("worker", ["worker"], port)
+    async def work(self, port: int | None = None, nursery: Nursery | None = None) -> Process:
+        """Start one more worker, which reaches PostgreSQL through a ``port`` if one is given; in another nursery if
+        that is."""
+        worker = await self._start("worker", ["worker"], port, nursery)
         self.workers.append(worker)
         return worker
 
@@ -141,6 +142,7 @@ class Stage:
         behave: Behaviour = taking,
         port: int | None = None,
         scheme: str = "http",
+        host: str = "127.0.0.1",
         ends: Sequence[str] = ("delivered",),
         outcomes: Sequence[str] | None = None,
         **document: object,
@@ -152,7 +154,7 @@ class Stage:
         stub = self.upstreams.get(name) or await self.stub(name, behave)
         credentials = {"signing_secret": SIGNING_SECRET} if kind == "webhook" else None
         document = {"kind": kind, "under": under, "allow_private_addresses": True, "concurrency": 16, **document}
-        document |= {"url": f"{scheme}://127.0.0.1:{port or stub.port}/reports", "credentials": credentials}
+        document |= {"url": f"{scheme}://{host}:{port or stub.port}/reports", "credentials": credentials}
         (await self.http.put(f"/v1/connectors/{name}", json=document)).raise_for_status()
         self.ledger.write(Connected(name=name, under=under, ends=ends, outcomes=outcomes))
         if tuple(ends) == ("delivered",):
@@ -254,7 +256,9 @@ class Stage:
                     return True
         return False
 
-    async def _start(self, name: str, arguments: Sequence[str], port: int | None) -> Process:
+    async def _start(
+        self, name: str, arguments: Sequence[str], port: int | None, nursery: Nursery | None = None
+    ) -> Process:
         if port is not None or name not in self._urls:
             self._urls[name] = self.postgres.url(self.database, port)
         environment = _STARTED | {
@@ -265,7 +269,7 @@ class Stage:
         }
         called = f"{name}-{len(self._started) + 1}"
         log = self.ledger.path.with_name(f"{self.ledger.path.stem}-{called}.log")
-        pid = await self._ground.nursery.start(arguments, environment, log, self.broken)
+        pid = await (nursery or self._ground.nursery).start(arguments, environment, log, self.broken)
         self._started.append(Process(called, pid, self.ledger))
         return self._started[-1]
 
