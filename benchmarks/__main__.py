@@ -19,6 +19,7 @@ from benchmarks.batch import batches, memory
 from benchmarks.dead_upstream import dead_upstream
 from benchmarks.delivery import deliveries
 from benchmarks.exports import exports
+from benchmarks.fairness import fairness
 from benchmarks.held_snapshot import held_snapshot
 from benchmarks.history import history
 from benchmarks.ingest import looking_back, single_reports
@@ -39,7 +40,7 @@ out = Console(width=None if os.isatty(1) else 160)
 
 
 class Part(StrEnum):
-    """What can be measured by itself; ``delivery`` is the four that follow it."""
+    """What can be measured by itself; ``delivery`` is the five that follow it."""
 
     ingest = "ingest"
     proven = "proven"
@@ -54,10 +55,11 @@ class Part(StrEnum):
     sending = "sending"
     queues = "queues"
     dead_upstream = "dead-upstream"
+    fairness = "fairness"
     held_snapshot = "held-snapshot"
 
 
-_DELIVERY = {Part.sending, Part.queues, Part.dead_upstream, Part.held_snapshot}
+_DELIVERY = {Part.sending, Part.queues, Part.dead_upstream, Part.fairness, Part.held_snapshot}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,10 @@ _COMPARISONS: dict[Part, tuple[str, Callable[[Bench, Keys, Size], Awaitable[list
     Part.dead_upstream: (
         "Healthy upstreams beside a dead one, over without it: lower is better",
         lambda bench, keys, size: dead_upstream(bench, keys, size.rounds, 3 * size.seconds),
+    ),
+    Part.fairness: (
+        "Upstreams with little waiting beside one with much, over beside their like: lower is better",
+        lambda bench, keys, size: fairness(bench, keys, size.rounds),
     ),
     Part.held_snapshot: (
         "Claims while a transaction is held open, over without: lower is better",

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from gateway.flow.wake import CHANNEL
 
-_FILL = """
+FILL = """
 INSERT INTO deliveries (id, connector_id, report_id, event, agency_id, form_id, period, kind)
 SELECT gen_random_uuid(), $1, id, 'accepted', agency_id, form_id, period, kind FROM reports WHERE id = ANY ($2)
 """
@@ -49,7 +49,7 @@ async def connector(bench: Bench, name: str, url: str, what: str = "consolidatio
 
 async def fill(connection: asyncpg.Connection, number: int, reports: Sequence[UUID]) -> None:
     """Have a delivery of each report to a connector, and tell the workers."""
-    await connection.execute(_FILL, number, reports)
+    await connection.execute(FILL, number, reports)
     await connection.execute(f"NOTIFY {CHANNEL}")
 
 

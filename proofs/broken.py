@@ -12,7 +12,7 @@ from uuid import uuid4
 import msgspec
 
 from gateway import worker
-from gateway.connectors import outcome, post, transport
+from gateway.connectors import network, outcome, post, transport
 from gateway.connectors.connector import Dispatch
 from gateway.connectors.transport import NoReply, Reply
 from gateway.db import changes, claims, engine, intake, recording
@@ -135,6 +135,14 @@ def commits_asynchronously() -> None:
 
 
 @control
+def flushes_nothing() -> None:
+    """PostgreSQL leaves it to the operating system when something reaches the disk (``fsync`` is off).
+
+    That is a setting of the server's, which the scenario that is about it turns off: nothing changes in the gateway.
+    """
+
+
+@control
 def forwards_what_it_refused() -> None:
     """A rejected report gets deliveries like an accepted one."""
     original = store.new_deliveries
@@ -223,6 +231,17 @@ def reads_without_end() -> None:
         return b"".join([part async for part in response.aiter_stream()])
 
     patch(transport, "_read", read)
+
+
+@control
+def looks_names_up_twice() -> None:
+    """An address is checked, and then its name is connected to."""
+
+    async def connect_tcp(self: Any, host: str, port: int, *given: Any) -> Any:
+        await self._resolve(host, port)
+        return await self._network.connect_tcp(host, port, *given)
+
+    patch(network.CheckedNetwork, "connect_tcp", connect_tcp)
 
 
 @control

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -66,10 +66,14 @@ class Postgres:
             async with self.connected() as connection:
                 await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
-    def kill(self, ledger: Ledger) -> None:
-        """``kill -9`` of the postmaster and everything it started."""
+    def processes(self) -> list[psutil.Process]:
+        """The postmaster and everything it started."""
         postmaster = self._postmaster()
-        for process in (postmaster, *postmaster.children()):
+        return [postmaster, *postmaster.children()]
+
+    def kill(self, ledger: Ledger, processes: Sequence[psutil.Process] | None = None) -> None:
+        """``kill -9`` of the postmaster and everything it started, or of what it was when its disk could be read."""
+        for process in self.processes() if processes is None else processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         ledger.write(Fault(what="kill", who="postgres"))

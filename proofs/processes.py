@@ -80,15 +80,17 @@ class Process:
 
 
 class Nursery:
-    """Starts processes of the gateway, all of which end with the block."""
+    """Starts processes of the gateway, all of which end with the block; ``within`` is a command to run it by."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], within: Sequence[str] = ()) -> None:
+        self._within = within
         kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
         self._environment = kept | dict(environment) | {"PYTHONPATH": os.pathsep.join(sys.path)}
         self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         self._parent = await asyncio.create_subprocess_exec(
+            *self._within,
             sys.executable,
             "-m",
             "proofs.nursery",
@@ -105,6 +107,11 @@ class Nursery:
         if self._parent.stdin is not None:
             self._parent.stdin.close()
         await self._parent.wait()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that all are forked from."""
+        return self._parent.pid
 
     async def start(
         self,

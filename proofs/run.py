@@ -91,6 +91,8 @@ async def _result(ground: Ground, order: Order) -> Result:
     """A run's result, also where it came to nothing."""
     try:
         return await run(ground, order)
+    except NotPossible as reason:
+        return Result(order, trouble=str(reason), is_possible=False)
     except Exception as error:
         (ground.directory / f"{order.name}.trouble").write_text(traceback.format_exc())
         return Result(order, trouble=f"{type(error).__name__} {error}".strip())

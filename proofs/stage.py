@@ -67,6 +67,8 @@ class Stage:
         """How often this scenario was run with this seed before."""
         self.minutes = minutes
         """How long to go on, where a scenario can; 0: as long as it does by itself."""
+        self.broken = broken
+        """The promise that is broken on purpose in this run, if one is."""
         self.database = database
         """Name of this run's database."""
         self.http = httpx.AsyncClient(timeout=5, trust_env=False, limits=httpx.Limits(keepalive_expiry=1))
@@ -76,7 +78,7 @@ class Stage:
         self.upstreams: dict[str, Upstream] = {}
         self.wells: set[str] = set()
         """Names of upstreams that deliver in the end."""
-        self._ground, self._settings, self._broken = ground, settings, broken
+        self._ground, self._settings = ground, settings
         self._urls: dict[str, str] = {}
         self._started: list[Process] = []
         self._port = free_port()
@@ -124,9 +126,10 @@ class Stage:
         assert self.api is not None
         return self.api
 
-    async def work(self, port: int | None = None) -> Process:
-        """Start one more worker, which reaches PostgreSQL through a ``port`` if one is given."""
-        worker = await self._start("worker", ["worker"], port)
+    async def work(self, port: int | None = None, nursery: Nursery | None = None) -> Process:
+        """Start one more worker, which reaches PostgreSQL through a ``port`` if one is given; in another nursery if
+        that is."""
+        worker = await self._start("worker", ["worker"], port, nursery)
         self.workers.append(worker)
         return worker
 
@@ -139,6 +142,7 @@ class Stage:
         behave: Behaviour = taking,
         port: int | None = None,
         scheme: str = "http",
+        host: str = "127.0.0.1",
         ends: Sequence[str] = ("delivered",),
         outcomes: Sequence[str] | None = None,
         **document: object,
@@ -150,7 +154,7 @@ class Stage:
         stub = self.upstreams.get(name) or await self.stub(name, behave)
         credentials = {"signing_secret": SIGNING_SECRET} if kind == "webhook" else None
         document = {"kind": kind, "under": under, "allow_private_addresses": True, "concurrency": 16, **document}
-        document |= {"url": f"{scheme}://127.0.0.1:{port or stub.port}/reports", "credentials": credentials}
+        document |= {"url": f"{scheme}://{host}:{port or stub.port}/reports", "credentials": credentials}
         (await self.http.put(f"/v1/connectors/{name}", json=document)).raise_for_status()
         self.ledger.write(Connected(name=name, under=under, ends=ends, outcomes=outcomes))
         if tuple(ends) == ("delivered",):
@@ -252,7 +256,9 @@ class Stage:
                     return True
         return False
 
-    async def _start(self, name: str, arguments: Sequence[str], port: int | None) -> Process:
+    async def _start(
+        self, name: str, arguments: Sequence[str], port: int | None, nursery: Nursery | None = None
+    ) -> Process:
         if port is not None or name not in self._urls:
             self._urls[name] = self.postgres.url(self.database, port)
         environment = _STARTED | {
@@ -263,7 +269,7 @@ class Stage:
         }
         called = f"{name}-{len(self._started) + 1}"
         log = self.ledger.path.with_name(f"{self.ledger.path.stem}-{called}.log")
-        pid = await self._ground.nursery.start(arguments, environment, log, self._broken)
+        pid = await (nursery or self._ground.nursery).start(arguments, environment, log, self.broken)
         self._started.append(Process(called, pid, self.ledger))
         return self._started[-1]
 

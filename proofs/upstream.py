@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable
@@ -74,12 +75,15 @@ class Upstream:
     behave: Behaviour = taking
     tls: ssl.SSLContext | None = None
     port: int = 0
+    sock: socket.socket | None = None
+    """What it listens on, if not on a port that is free."""
     arrivals: list[Arrived] = field(default_factory=list)
     _connections: set[asyncio.Task[None]] = field(default_factory=set)
     _listening: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._listening = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.tls, limit=_LONGEST_HEAD)
+        opened = self.sock or socket.create_server(("127.0.0.1", 0))
+        self._listening = await asyncio.start_server(self._accept, sock=opened, ssl=self.tls, limit=_LONGEST_HEAD)
         self.port = self._listening.sockets[0].getsockname()[1]
         return self
 

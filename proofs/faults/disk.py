@@ -1,12 +1,22 @@
-"""A small disk that can be filled and freed: a file with an ext4 on it, mounted through a loop device."""
+"""A small disk that can be filled and freed, and whose power can be cut: a file with an ext4 on it, mounted through a
+loop device."""
 
+import fcntl
 import os
 import shutil
+import struct
 import subprocess
+import time
 from pathlib import Path
 from typing import Self
 
 _BALLAST = "ballast"
+_SHUT_DOWN = 0x8004587D
+"""``EXT4_IOC_SHUTDOWN`` of Linux: the file system does nothing any more, as if its disk were gone."""
+_WRITING_NOTHING = 2
+"""``EXT4_GOING_FLAGS_NOLOGFLUSH``: not even what its journal has in memory."""
+_PATIENCE = 10.0
+"""Seconds for those who used a disk to be gone."""
 
 
 class NotPossible(RuntimeError):
@@ -62,9 +72,40 @@ class SmallDisk(Disk):
         with self.image.open("wb") as file:
             file.truncate(self._megabytes * 1024 * 1024)
         _run("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(self.image))
-        _run("mount", "-o", "loop", str(self.image), str(self.directory))
+        self._mount()
         (self.directory / "lost+found").rmdir()
         return self
+
+    def cut(self) -> None:
+        """Cut the power, at one moment: what was not flushed is lost, and nothing is written or read any more.
+
+        What memory held of files is never written; what had been given to the disk is there, flushed or not: this
+        disk has no cache of its own that could be lost.
+        """
+        directory = os.open(self.directory, os.O_RDONLY)
+        try:
+            fcntl.ioctl(directory, _SHUT_DOWN, struct.pack("I", _WRITING_NOTHING))
+        except OSError as error:
+            raise NotPossible(f"the power of a disk cannot be cut: {error.strerror}") from error
+        finally:
+            os.close(directory)
+
+    def restore(self) -> None:
+        """Bring the power back: the disk as it was at the cut. Whoever had files open on it has to be gone or going."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                _run("umount", str(self.directory))
+            except NotPossible:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+            else:
+                break
+        self._mount()
+
+    def _mount(self) -> None:
+        _run("mount", "-o", "loop", str(self.image), str(self.directory))
 
     def __exit__(self, *_: object) -> None:
         _run("umount", "--lazy", str(self.directory))

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.access.allowance import Allowance
+from gateway.access.clock import DatabaseClock
 from gateway.access.fetched_keys import FetchedKeys
 from gateway.access.limits import Limits
 from gateway.access.standing import Standing
@@ -73,12 +74,12 @@ TAGS = [
 def build_gateway(settings: Settings, engine: AsyncEngine) -> Gateway:
     """The parts of a gateway on a database."""
     keys = load_keys(settings)
-    catalogues, metrics = Catalogues(engine), Metrics(engine)
+    catalogues, metrics, clock = Catalogues(engine), Metrics(engine), DatabaseClock()
     return Gateway(
         settings=settings,
         engine=engine,
         keys=keys,
-        tokens=Tokens(keys.tokens, settings.issuer, settings.token_seconds),
+        tokens=Tokens(keys.tokens, settings.issuer, settings.token_seconds, clock),
         catalogues=catalogues,
         intake=Intake(
             engine,
@@ -88,7 +89,7 @@ def build_gateway(settings: Settings, engine: AsyncEngine) -> Gateway:
             count=metrics.traffic.count_reports,
         ),
         metrics=metrics,
-        standing=Standing(engine),
+        standing=Standing(engine, clock),
         uses=Uses(engine),
         allowance=Allowance(engine, Limits(settings.requests_per_second, None, settings.reports_per_day)),
         fetched_keys=FetchedKeys(partial(fetch_document, allow_private=settings.jwks_allow_private_addresses)),

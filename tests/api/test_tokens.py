@@ -14,7 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from gateway.api.deps import Gateway
-from gateway_under_test import Account, NewClient, add_account, connected, refused, shown
+from gateway.app import build_gateway
+from gateway.errors import Unauthenticated
+from gateway_under_test import Account, NewClient, add_account, connected, in_process, refused, shown
 
 HELD = ("reports:read", "reports:write")
 
@@ -209,6 +211,25 @@ async def test_a_token_is_good_until_a_minute_after_it_expired(anybody: httpx.As
     now = int(time.time())
     for expires, status in ((now + 900, 200), (now - 50, 200), (now - 62, 401)):
         assert (await try_token(anybody, forged(gateway, exp=expires))).status_code == status
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_process_whose_time_of_day_is_wrong_judges_tokens_as_all_others_do(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    now = time.time()
+    good, spent = forged(gateway, exp=int(now) + 300), forged(gateway, exp=int(now) - 300)
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.access.clock.time.time", lambda: now + 3600 * hours)
+        other = build_gateway(gateway.settings, gateway.engine)
+    async with in_process(other) as elsewhere:
+        for _ in range(2):
+            assert [(await try_token(elsewhere, each)).status_code for each in (good, spent)] == [200, 401]
+    with monkeypatch.context() as patch:  # the control: what a process believes that the database told nothing
+        patch.setattr("gateway.access.clock.time.time", lambda: now + 3600 * hours)
+        alone = build_gateway(gateway.settings, gateway.engine).tokens
+    with pytest.raises(Unauthenticated):
+        alone.verify(good)
 
 
 LONG_AGO = 1_600_000_000

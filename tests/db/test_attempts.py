@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -183,7 +184,7 @@ async def test_upkeep_that_cannot_lock_gives_way_at_once_and_is_tried_again(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long reader holds attempts, as a backup does: claims go on, and the month is made when it has ended."""
-    monkeypatch.setattr("gateway.flow.upkeep._AGAIN", 0.1)
+    monkeypatch.setattr("gateway.flow.upkeep._LOCKED", 0.1)
     part = name_of(month_start(-3))
     await connect_upstream(gateway, NOWHERE)
     await receive(gateway)
@@ -202,6 +203,47 @@ async def test_upkeep_that_cannot_lock_gives_way_at_once_and_is_tried_again(
         keeping.cancel()
         await asyncio.wait([keeping])
     assert [each["state"] for each in await deliveries(gateway.engine)] == ["delivered"]
+
+
+async def test_a_month_is_dropped_under_load_and_who_cannot_lock_lets_the_others_go_on_soon(
+    engine: AsyncEngine,
+) -> None:
+    """While a backup holds the table nobody waits for more than a moment behind the one who would drop a month."""
+    tries, is_over = list[float](), asyncio.Event()
+    async with connected(engine) as connection, connected(engine) as backup:
+        part = await add_month(connection, month_start(14))
+        async with backup.transaction():
+            await backup.fetch("SELECT FROM attempts LIMIT 1")
+            for _ in range(3):
+                began = time.perf_counter()
+                with pytest.raises(asyncpg.LockNotAvailableError):
+                    await keep_up(connection, DAYS)
+                tries.append(time.perf_counter() - began)
+        writing = [asyncio.create_task(_written(engine, is_over)) for _ in range(6)]
+        await until(lambda: _dropped(connection, part))
+        is_over.set()
+        written = sum(await asyncio.gather(*writing))
+    assert min(tries) < 0.4
+    assert written
+
+
+async def _written(engine: AsyncEngine, is_over: asyncio.Event) -> int:
+    """Write attempts of no delivery until told to stop; how many."""
+    deliveries = []
+    async with connected(engine) as connection:
+        while not is_over.is_set():
+            deliveries.append(await add(connection, datetime.now(UTC)))
+            await asyncio.sleep(0.005)
+        await connection.execute("DELETE FROM attempts WHERE delivery_id = ANY ($1)", deliveries)
+    return len(deliveries)
+
+
+async def _dropped(connection: asyncpg.Connection, part: str) -> bool:
+    """Whether a month goes at this moment; on a busy machine it may not."""
+    try:
+        return (await keep_up(connection, DAYS)).dropped == [part]
+    except asyncpg.LockNotAvailableError:
+        return False
 
 
 async def _exists(engine: AsyncEngine, table: str) -> bool:

@@ -84,6 +84,19 @@ def test_a_pause_is_as_long_as_the_upstream_asks_within_bounds(asked: float, pau
     assert fed(OPEN, throttled).until == NOW + pause * SECOND
 
 
+def test_ten_failures_open_it_for_a_quarter_of_a_second_and_at_most_five_minutes_by_themselves() -> None:
+    assert BreakerPolicy() == BreakerPolicy(10, timedelta(milliseconds=250), timedelta(minutes=5))
+    assert BreakerPolicy().pause(200) == timedelta(minutes=5)
+
+
+def test_since_when_it_fails_is_known_until_it_answers() -> None:
+    failing = fed(Breaker(), *[attempt(OutcomeClass.unreachable, at, at) for at in (1, 2)])
+    assert (failing.failures, failing.failing_since) == (2, NOW + SECOND)
+    for begun, ended in ((-9, -3), (0, 0)):  # within the pause, and after it
+        answered = fed(OPEN, attempt(OutcomeClass.delivered, begun, ended))
+        assert (answered.failures, answered.failing_since, answered.openings) == (0, None, 1)
+
+
 def test_a_connector_that_takes_one_at_a_time_is_closed_by_one_success() -> None:
     assert fed(OPEN, attempt(OutcomeClass.delivered), concurrency=1) == Breaker()
 

@@ -2,7 +2,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.domain.delivery import (
@@ -65,6 +65,10 @@ def test_retry_after_is_honoured_between_the_schedule_and_a_day(
     assert wait_after(2, jitter, asked) == wait
 
 
+def test_nobody_is_asked_to_wait_for_more_than_a_day() -> None:
+    assert timedelta(hours=24) == LONGEST_WAIT
+
+
 def test_a_schedule_with_longer_waits_than_a_day_keeps_them() -> None:
     weekly = RetrySchedule(delays=(), every=7 * DAY, horizon=30 * DAY)
     assert weekly.next_attempt_at(1, NOW, NOW, 0.0, timedelta(seconds=1)) == NOW + 7 * DAY
@@ -118,6 +122,7 @@ def test_every_next_attempt_is_in_the_future_and_within_the_horizon(
         ("Monday, 20-Jul-26 08:01:00 GMT", timedelta(minutes=1)),
         ("Mon Jul 20 08:01:00 2026", timedelta(minutes=1)),
         ("Mon, 20 Jul 2020 08:01:00 GMT", timedelta(0)),
+        ("Mon, 20 Jul 2026 15:01:00 +0700", timedelta(minutes=1)),  # no HTTP date, and clear all the same
         (None, None),
         ("", None),
         ("-5", None),
@@ -171,6 +176,7 @@ def test_a_schedule_as_it_is_written_repeats_its_last_wait_until_the_horizon() -
     assert schedule.next_attempt_at(10, NOW, end, 0.0) is None
 
 
+@example([3600, 3600, 3600], 2)
 @given(
     delays=st.lists(st.integers(1, 90_000), min_size=1, max_size=6).filter(lambda each: each[-1] >= 600),
     hours=st.integers(1, 30),

@@ -57,6 +57,11 @@ def test_only_what_is_asked_for_is_told() -> None:
     assert [day for day in days if told(subscriber(due_in_days=0, overdue=False), day)] == [0]
 
 
+def test_only_the_days_that_are_asked_for_are_looked_through() -> None:
+    assert subscriber(overdue=False).days(DUE) == (DUE, DUE + timedelta(days=3))
+    assert subscriber(due_in_days=None).event(DUE, DUE) is None
+
+
 @pytest.mark.parametrize(
     ("due_in_days", "since", "expected"),
     [

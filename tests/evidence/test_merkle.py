@@ -238,3 +238,15 @@ def test_a_proof_of_a_place_that_is_not_in_the_tree_is_none() -> None:
             root_by_inclusion(HASHES[0], index, size, [])
     with pytest.raises(InvalidProof):
         verify_consistency(3, HASHES[0], 2, HASHES[0], [])
+    for old, new in ((-1, 3), (1, 0)):
+        with pytest.raises(InvalidProof):
+            verify_consistency(old, EMPTY_ROOT, new, HASHES[0], [])
+
+
+def test_every_tree_grew_out_of_the_empty_one_and_nothing_else_is_its_root() -> None:
+    root = root_of(HASHES[:5])
+    verify_consistency(0, EMPTY_ROOT, 5, root, [])
+    verify_consistency(0, EMPTY_ROOT, 0, EMPTY_ROOT, [])
+    for old_root, path in ((root, []), (EMPTY_ROOT, [root])):
+        with pytest.raises(InvalidProof):
+            verify_consistency(0, old_root, 5, root, path)

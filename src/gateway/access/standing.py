@@ -7,10 +7,11 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.access.clock import DatabaseClock
 from gateway.access.limits import Limits
 from gateway.access.tokens import SKEW_SECONDS, Caller
 from gateway.db.clients import ended_lately, limited_lately
-from gateway.db.engine import driver, tell_failure
+from gateway.db.engine import clock, driver, tell_failure
 from gateway.errors import Text, Unauthenticated
 
 FRESH_SECONDS, STALE_SECONDS = 1.5, 4.0
@@ -28,23 +29,30 @@ class Standing:
     by what was known before: that a client was revoked could not be seen.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, engine: AsyncEngine, clock: DatabaseClock | None = None) -> None:
+        self._engine, self._clock = engine, clock or DatabaseClock()
         self._ended: set[UUID] = set()
         self._limited: dict[UUID, Limits] = {}
         self._read_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 
-    async def require(self, caller: Caller) -> None:
-        """Refuse a caller that was revoked, or whose credential was, or ran out.
+    async def look(self) -> None:
+        """See to it that what is known, the database's time among it, is not older than it may be.
 
-        Raises ``Unauthenticated``, or what the database did where that cannot be known.
+        Raises what the database did where it had to be asked and did not answer.
         """
         age = time.monotonic() - self._read_at
         if age > FRESH_SECONDS:
             reading = self._read_soon()
             if age > STALE_SECONDS:
                 await asyncio.shield(reading)
+
+    async def require(self, caller: Caller) -> None:
+        """Refuse a caller that was revoked, or whose credential was, or ran out.
+
+        Raises ``Unauthenticated``, or what the database did where that cannot be known.
+        """
+        await self.look()
         if caller.client in self._ended or caller.credential in self._ended:
             raise Unauthenticated(Text("Client đã bị thu hồi.", "The client or its credential has ended."))
 
@@ -64,6 +72,7 @@ class Standing:
             began = time.monotonic()
             ended = await ended_lately(connection, _LONGEST_TOKEN)
             limited = await limited_lately(connection, _LONGEST_TOKEN)
+            self._clock.learn(await clock(connection))
         self._limited = {client: Limits.of(row) for client, row in limited.items()}
         self._ended, self._read_at = ended, began
 

@@ -1,6 +1,5 @@
 """Access tokens: short-lived JWTs (RFC 9068 in shape) that carry a client's scopes and subtree."""
 
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -9,6 +8,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from uuid_utils.compat import uuid7
 
+from gateway.access.clock import DatabaseClock
 from gateway.access.limits import NONE, Limits
 from gateway.access.scopes import Scope
 from gateway.errors import Text, Unauthenticated
@@ -35,17 +35,16 @@ class Caller:
 class Tokens:
     """Issues and verifies tokens of one issuer, which is also their audience.
 
-    Time is the database's, which all processes share: each token that is issued tells how far this process's
-    clock is from it.
+    Time is the database's, which all processes share.
     """
 
-    def __init__(self, keys: SigningKeys, issuer: str, seconds: int) -> None:
+    def __init__(self, keys: SigningKeys, issuer: str, seconds: int, clock: DatabaseClock | None = None) -> None:
         self._keys, self._issuer, self.seconds = keys, issuer, seconds
         self._verified: dict[str, tuple[float, Caller]] = {}
         self._generation = keys.generation
-        self._ahead = 0.0
+        self._clock = clock or DatabaseClock()
         self._claims = jwt.JWTClaimsRegistry(
-            now=lambda: int(self._now()),
+            now=lambda: int(self._clock.now()),
             leeway=SKEW_SECONDS,
             iss={"essential": True, "value": issuer},
             aud={"essential": True, "value": issuer},
@@ -53,12 +52,9 @@ class Tokens:
             sub={"essential": True},
         )
 
-    def _now(self) -> float:
-        return time.time() + self._ahead
-
     def issue(self, caller: Caller, at: datetime) -> str:
         """A token for a client, good for ``seconds`` from ``at`` by the database's clock."""
-        self._ahead = at.timestamp() - time.time()
+        self._clock.learn(at)
         now = int(at.timestamp())
         claims: dict[str, object] = {
             "iss": self._issuer,
@@ -88,7 +84,7 @@ class Tokens:
             self._verified.clear()
             self._generation = self._keys.generation
         known = self._verified.get(token)
-        if known is not None and known[0] > self._now():
+        if known is not None and known[0] > self._clock.now():
             return known[1]
         try:
             decoded = jwt.decode(token, self._keys.set, algorithms=["Ed25519"])

@@ -107,6 +107,7 @@ async def caller_of(request: Request, gateway: Gateway, token: str) -> Caller:
 
     Raises ``Unauthenticated`` and ``TooManyRequests``.
     """
+    await gateway.standing.look()  # whether a token has run out is judged by the database's time
     caller = gateway.tokens.verify(token)
     if caller.certificate is not None and caller.certificate != thumbprint_of(request, gateway.settings):
         raise Unauthenticated(

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime
 
+from gateway.connectors.hide import hide
 from gateway.connectors.transport import NoReply, Reply
 from gateway.domain.delivery import Outcome, OutcomeClass, parse_retry_after
 
@@ -67,10 +68,7 @@ def _text(reply: Reply, secrets: Collection[str]) -> str | None:
 
 def harmless(text: str, secrets: Collection[str]) -> str:
     """What an upstream wrote, as any log, page or database takes it: printable, no secret of ours."""
-    text = _printable(text)
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
+    return hide(_printable(text), secrets)
 
 
 def _printable(text: str) -> str:

@@ -11,8 +11,9 @@ from gateway.db.attempts import keep_up
 from gateway.db.deadline import watch_of
 from gateway.db.engine import driver, tell_failure
 
-_EVERY, _AGAIN = 3600.0, 60.0
-"""Seconds from one time to the next, and after one that failed. Months are made long before they begin."""
+_EVERY, _AGAIN, _LOCKED = 3600.0, 60.0, 300.0
+"""Seconds from one time to the next, after one that failed, and after one that found the table locked, as it is for as
+long as a backup takes: others wait behind each try. Months are made long before they begin."""
 
 log = structlog.get_logger()
 
@@ -29,7 +30,7 @@ async def upkeep(engine: AsyncEngine, attempts_days: int) -> None:
                 log.info("partitions of attempts kept up", made=kept.made, dropped=kept.dropped)
         except asyncpg.LockNotAvailableError:
             log.warning("partitions of attempts could not be kept up", reason="somebody has the table locked")
-            pause = _AGAIN
+            pause = _LOCKED
         except Exception as error:
             tell_failure(error, "partitions of attempts could not be kept up")
             pause = _AGAIN
