@@ -37,7 +37,7 @@ def _has(text: str) -> str:
 def _both(about: str, condition: str) -> str:
     """Entries, sealed and not, by what they are about."""
     return (
-        f"SELECT {about} AS about, index AS place, entry FROM log_entries WHERE {condition}"
+        f"SELECT {about} AS about, index AS place, entry FROM log_entries WHERE {condition}"  # noqa: S608 - fixed words
         f" UNION ALL SELECT {about}, seq + {WAITING}, entry FROM log_pending WHERE {condition}"
     )
 

@@ -42,6 +42,17 @@ class Forwarding:
                 found.removed_with[str(each.says.get("connector"))] += each.says["cancelled"]
         return found
 
+    def is_touched(self, kept: KeptDelivery) -> bool:
+        """Whether it may have been begun again by a retry of many, which has one entry for all of them."""
+        return any(str(each) in self.retries for each in kept.interventions)
+
+    def is_removed_with(self, kept: KeptDelivery) -> bool:
+        """Whether it may have ended with its connector without an entry of its own; it is counted then."""
+        if kept.state != "cancelled" or not kept.is_removed or not self.removed_with[kept.connector]:
+            return False
+        self.bare[kept.connector] += 1
+        return True
+
     def faults(self) -> Iterator[Contradiction]:
         """Of those that ended with their connector and have no entry each, that there are no more than were told."""
         for name, count in self.bare.items():
@@ -86,20 +97,12 @@ def _faults(kept: KeptDelivery, own: Sequence[Entry], witness: Witness, forwardi
     if expected is None:
         if kept.state in _OPEN or (last is None and witness.is_older(kept.finished_at)):
             return
-        if kept.state == "cancelled" and kept.is_removed and last is None:
-            forwarding.bare[kept.connector] += 1
-            if forwarding.removed_with[kept.connector]:
-                return
-        yield f"it is {kept.state}, and by the log it has not ended"
-    elif kept.state != expected and not _is_taken_up(kept, expected, forwarding):
-        yield f"it is {kept.state}, and by the log {expected}"
-
-
-def _is_taken_up(kept: KeptDelivery, ended: str, forwarding: Forwarding) -> bool:
-    """Whether it was begun again by a retry of many, which has one entry for all of them."""
-    if kept.state not in _OPEN or ended not in _TAKEN_UP:
-        return False
-    return any(str(each) in forwarding.retries for each in kept.interventions)
+        if not forwarding.is_removed_with(kept):
+            yield f"it is {kept.state}, and by the log it has not ended"
+    elif kept.state != expected:
+        is_taken_up = expected in _TAKEN_UP and forwarding.is_touched(kept)
+        if not is_taken_up or not (kept.state in _OPEN or forwarding.is_removed_with(kept)):
+            yield f"it is {kept.state}, and by the log {expected}"
 
 
 def _found(kept: KeptDelivery) -> Mapping[str, object]:

@@ -59,28 +59,33 @@ class Confrontation:
     audited: Audited | None = None
 
     async def run(self) -> AsyncIterator[Contradiction]:
-        """Everything that contradicts. Raises ``NotAnExport`` for a log that cannot be read at all."""
-        newest = await self.catalogues.newest()
+        """Everything that contradicts, in a snapshot. Raises ``NotAnExport`` for a log that cannot be read at all."""
         async with snapshot(self.engine) as connection:
             watch_of(connection).rest()  # much to read takes as long as it takes
             await kept.be_patient(connection)
-            self.audited = await self._audit(connection)
-            length = await log.find_length(connection)
-            self.counted.entries, self.counted.waiting = self.audited.size, length.waiting
-            for place in await kept.misfiled(connection):
-                yield Contradiction("the log", place, "it is filed under another report than the one it is about")
-            witness = Witness(self.keys.receipts, await self._begun(connection), newest)
-            others, wrong = read_entries("the log", await kept.other_entries(connection))
-            for each in wrong:
+            async for each in self.on(connection):
                 yield each
-            forwarding = Forwarding.of(others)
-            epochs = await kept.catalogue_epochs(connection)
-            async for each in self._reports(connection, witness, forwarding, epochs):
-                yield each
-            async for each in self._reminders(connection, witness, forwarding):
-                yield each
-            for each in forwarding.faults():
-                yield each
+
+    async def on(self, connection: Any) -> AsyncIterator[Contradiction]:
+        """The same, on a connection that sees one state."""
+        self.audited = await self._audit(connection)
+        length = await log.find_length(connection)
+        self.counted.entries, self.counted.waiting = self.audited.size, length.waiting
+        for place in await kept.misfiled(connection):
+            yield Contradiction("the log", place, "it is filed under another report than the one it is about")
+        begun = await self._begun(connection)
+        witness = Witness(self.keys.receipts, begun, await self.catalogues.newest())
+        others, wrong = read_entries("the log", await kept.other_entries(connection))
+        for each in wrong:
+            yield each
+        forwarding = Forwarding.of(others)
+        epochs = await kept.catalogue_epochs(connection)
+        async for each in self._reports(connection, witness, forwarding, epochs):
+            yield each
+        async for each in self._reminders(connection, witness, forwarding):
+            yield each
+        for each in forwarding.faults():
+            yield each
 
     async def _audit(self, connection: Any) -> Audited:
         """Verify the log as anybody would who was handed its export."""
