@@ -86,7 +86,8 @@ async def _confront(confrontation: Confrontation) -> int:
         raise SubmitError(f"the log cannot be read: {error}") from error
     counted, audited = confrontation.counted, confrontation.audited
     looked = (
-        f"{counted.reports} reports ({counted.older} of them older than the log), {counted.deliveries} deliveries; "
+        f"{counted.reports} reports ({counted.older} of them older than the log), {counted.deliveries} deliveries, "
+        f"{counted.documents} documents of the catalogue, {counted.clients} clients; "
         f"{counted.entries} entries, {counted.waiting} more wait to be sealed"
     )
     for fault in audited.faults if audited is not None else ():

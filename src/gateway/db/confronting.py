@@ -242,11 +242,46 @@ async def catalogue_epochs(connection: Any) -> list[tuple[datetime, int]]:
     return [(row["recorded_at"], row["revision"]) for row in rows]
 
 
-async def catalogue_documents(connection: Any) -> AsyncIterator[tuple[str, str, str, int, datetime, str]]:
-    """Kind, code, variant, revision, time and text of every document of the catalogue there ever was."""
+async def storage_keys(connection: Any, table: str) -> dict[int, str]:
+    """The codes of agencies, or of forms, by their storage keys."""
+    rows = await connection.fetch(f"SELECT id, code FROM {table}")  # noqa: S608 - one of two words
+    return {row["id"]: row["code"] for row in rows}
+
+
+class KeptDocument(NamedTuple):
+    """A document of the catalogue as it is kept."""
+
+    kind: str
+    code: str
+    variant: str
+    revision: int
+    recorded_at: datetime
+    document: str
+
+
+async def catalogue_documents(
+    connection: Any, since: datetime | None, revisions: Sequence[int]
+) -> AsyncIterator[KeptDocument]:
+    """Every document of the catalogue there ever was since a time, or of some revisions."""
     statement = (
         "SELECT kind, code, variant, revision, recorded_at, document::text FROM catalog_entries"
-        " JOIN catalog_revisions USING (revision) ORDER BY revision, kind, code, variant"
+        " JOIN catalog_revisions USING (revision)"
+        " WHERE $1::timestamptz IS NULL OR recorded_at >= $1 OR revision = ANY ($2::bigint[])"
+        " ORDER BY revision, kind, code, variant"
     )
-    async for row in connection.cursor(statement, prefetch=500):
-        yield tuple(row)
+    async for row in connection.cursor(statement, since, revisions, prefetch=500):
+        yield KeptDocument(*row)
+
+
+async def rows_of(connection: Any, table: str) -> list[Any]:
+    """All of a table that grows only by what is done by hand."""
+    found: list[Any] = await connection.fetch(f"SELECT * FROM {table}")  # noqa: S608 - a fixed word
+    return found
+
+
+async def changed_texts(connection: Any) -> int:
+    """How many texts beside the log are not those whose hashes are in it."""
+    found: int = await connection.fetchval(
+        "SELECT count(*) FROM log_texts WHERE sha256(salt || convert_to(text, 'UTF8')) <> commitment"
+    )
+    return found

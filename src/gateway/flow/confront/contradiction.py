@@ -85,7 +85,7 @@ def text_fault(name: str, committed: object, text: str | None, texts: Texts) -> 
     """What is wrong with a text, by what the log has of it. One that was erased in both places is as it should be."""
     if committed is None:
         return None if text is None else f"{name} is not empty, and by the log there was none"
-    kept = texts.get(_bytes(committed))
+    kept = texts.get(as_bytes(committed))
     if kept is None:
         return None if text is None else f"{name} cannot be checked: its salt is gone, and the text is not"
     salt, own = kept
@@ -96,12 +96,18 @@ def text_fault(name: str, committed: object, text: str | None, texts: Texts) -> 
 
 def commitments_in(entries: Sequence[Entry], *names: str) -> set[bytes]:
     """What entries have of texts, under some names."""
-    return {_bytes(each.says[name]) for each in entries for name in names if isinstance(each.says.get(name), str)} - {
+    return {as_bytes(each.says[name]) for each in entries for name in names if isinstance(each.says.get(name), str)} - {
         b""
     }
 
 
-def _bytes(committed: object) -> bytes:
+def read_json(kept: object) -> Any:
+    """What a column of JSON holds, which the driver gives as its text."""
+    return decode(kept.encode()) if isinstance(kept, str) else kept
+
+
+def as_bytes(committed: object) -> bytes:
+    """What an entry has of a text, as the text is filed by; empty where it has none."""
     try:
         return bytes.fromhex(str(committed))
     except ValueError:

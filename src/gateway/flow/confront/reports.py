@@ -30,6 +30,7 @@ from gateway.flow.confront.contradiction import (
 )
 from gateway.flow.confront.reread import Rereading, rows_fault
 from gateway.flow.show import decompress
+from gateway.flow.unpack import READERS, kind_of
 
 _RECEIVED = ("accepted", "corrected", "rejected")
 _ENDED = ("returned", "withdrawn")
@@ -93,14 +94,12 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """What reports are confronted with besides their entries: public keys, texts beside the log, and since when it is.
-
-    ``catalogue`` is the newest, which has the names of all storage keys.
-    """
+    """What is confronted with besides entries: the public keys, since when there is a log, and storage keys' names."""
 
     keys: KeySet
     begun: datetime | None
-    catalogue: Catalogue
+    agencies: Mapping[int, str]
+    forms: Mapping[int, str]
 
     def is_older(self, at: datetime | None) -> bool:
         """Whether something is older than the log, and so not in it."""
@@ -130,7 +129,7 @@ def _all(
     kept: Kept, told: Told, texts: Texts, witness: Witness, then: Catalogue, rereading: Rereading
 ) -> Iterator[str]:
     head = kept.head
-    found = _found(kept, witness.catalogue)
+    found = _found(kept, witness)
     if told.received is not None:
         yield from _row_faults(kept, told.received.says, found, texts)
         yield from _state_faults(kept)
@@ -142,13 +141,13 @@ def _all(
     yield from _signature_faults(kept)
 
 
-def _found(kept: Kept, catalogue: Catalogue) -> dict[str, object]:
+def _found(kept: Kept, witness: Witness) -> dict[str, object]:
     """A report's row in the words of the log."""
     head = kept.head
     return {
         "report": str(head.id),
-        "agency": catalogue.agencies.codes.get(head.agency_id),
-        "form": catalogue.form_codes.get(head.form_id),
+        "agency": witness.agencies.get(head.agency_id),
+        "form": witness.forms.get(head.form_id),
         "form_version": head.form_version,
         "period": head.period,
         "kind": head.kind,
@@ -263,6 +262,8 @@ def _byte_faults(kept: Kept, found: Mapping[str, object], then: Catalogue, rerea
         yield "its bytes are not there"
         return
     media_type, compressed = kept.payload
+    if (kind_of(media_type) in READERS) is (head.query is None):
+        yield "what came with its bytes does not go with their notation"
     try:
         body = decompress(compressed)
     except (zstandard.ZstdError, MemoryError):

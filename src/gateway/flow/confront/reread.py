@@ -16,7 +16,7 @@ from gateway.errors import GatewayError
 from gateway.flow.prepare import Prepared, Push, prepare
 from gateway.flow.read_rows import read_rows
 from gateway.flow.store import is_counted
-from gateway.flow.unpack import OF_ONE, read_parameters, unpack
+from gateway.flow.unpack import OF_ONE, READERS, kind_of, read_parameters, unpack
 
 _NOBODY = UUID(int=0)
 _ANY_DAY = date(2000, 1, 1)
@@ -42,7 +42,7 @@ class Rereading:
     def read(self, head: KeptHead, media_type: str, body: bytes, catalogue: Catalogue, is_made_here: bool) -> Reread:
         """Raises ``GatewayError`` where the bytes are no report any more."""
         push = Push(body, media_type, _NOBODY, None, "en", query=head.query or "")
-        if head.query is not None:
+        if kind_of(media_type) in READERS:
             push = self._part(push, head)
         if is_made_here:
             push = push.made_of(())

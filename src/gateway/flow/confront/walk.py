@@ -23,6 +23,9 @@ from gateway.evidence.audit import Audited, audit
 from gateway.evidence.export import export
 from gateway.evidence.held import Held, Keys
 from gateway.evidence.note import InvalidNote, open_checkpoint
+from gateway.flow.confront.accounts import confront_clients, confront_issuers, confront_signers
+from gateway.flow.confront.catalogue import Documents
+from gateway.flow.confront.connectors import confront_connectors
 from gateway.flow.confront.contradiction import Contradiction, Entry, Texts, commitments_in, read_entries
 from gateway.flow.confront.deliveries import Forwarding, confront_deliveries
 from gateway.flow.confront.reports import Kept, Told, Witness, confront_report, name_of
@@ -42,6 +45,8 @@ class Counted:
     reports: int = 0
     older: int = 0
     deliveries: int = 0
+    documents: int = 0
+    clients: int = 0
 
 
 @dataclass(slots=True)
@@ -73,10 +78,14 @@ class Confrontation:
         self.counted.entries, self.counted.waiting = self.audited.size, length.waiting
         for place in await kept.misfiled(connection):
             yield Contradiction("the log", place, "it is filed under another report than the one it is about")
-        begun = await self._begun(connection)
-        witness = Witness(self.keys.receipts, begun, await self.catalogues.newest())
+        if changed := await kept.changed_texts(connection):
+            yield Contradiction("the log", None, f"{changed} texts beside it are not those that it has the hashes of")
+        names = [await kept.storage_keys(connection, table) for table in ("agencies", "forms")]
+        witness = Witness(self.keys.receipts, await self._begun(connection), *names)
         others, wrong = read_entries("the log", await kept.other_entries(connection))
         for each in wrong:
+            yield each
+        async for each in self._done_by_hand(connection, witness, others):
             yield each
         forwarding = Forwarding.of(others)
         epochs = await kept.catalogue_epochs(connection)
@@ -105,6 +114,31 @@ class Confrontation:
                 return at + timedelta(seconds=1)  # it says no less
         return None
 
+    async def _done_by_hand(
+        self, connection: Any, witness: Witness, entries: Sequence[Entry]
+    ) -> AsyncIterator[Contradiction]:
+        """The catalogue, clients, signers and connectors."""
+        commitments = commitments_in(entries, "reason", "name", "subjects", "document")
+        texts = await kept.committed_texts(connection, list(commitments)) if commitments else {}
+        documents = Documents.of(entries)
+        async for document in kept.catalogue_documents(connection, witness.begun, documents.revisions):
+            self.counted.documents += 1
+            for each in documents.confront(document, texts, witness):
+                yield each
+        clients, credentials, trusted, signers, connectors = [
+            await kept.rows_of(connection, table)
+            for table in ("clients", "client_credentials", "trusted_issuers", "signers", "connectors")
+        ]
+        self.counted.clients += len(clients)
+        for each in (
+            *documents.absent(),
+            *confront_clients(clients, credentials, entries, texts, witness),
+            *confront_issuers(trusted, entries, witness),
+            *confront_signers(signers, entries, texts, witness),
+            *confront_connectors(connectors, entries, texts, witness),
+        ):
+            yield each
+
     async def _reports(
         self,
         connection: Any,
@@ -113,6 +147,7 @@ class Confrontation:
         epochs: Sequence[tuple[datetime, int]],
     ) -> AsyncIterator[Contradiction]:
         entries, after, rereading = kept.entries_of_reports(connection), _FIRST, Rereading()
+        newest = await self.catalogues.newest()
         times = [at for at, _ in epochs]
         while True:
             heads = await kept.heads_after(connection, after, _PAGE)
@@ -124,8 +159,9 @@ class Confrontation:
             for each in page.reports:
                 own = page.entries.pop(each.head.id, [])
                 found = Told.of(str(each.head.id), own)
-                place = bisect_right(times, each.head.received_at)
-                then = await self.catalogues.at(epochs[max(0, place - 1)][1]) if epochs else witness.catalogue
+                place = max(1, bisect_right(times, each.head.received_at))
+                is_past = place < len(epochs)
+                then = await self.catalogues.at(epochs[place - 1][1]) if is_past else newest
                 for contradiction in confront_report(each, found, page.texts, witness, then, rereading):
                     yield contradiction
                 deliveries = page.deliveries.get(each.head.id, [])
