@@ -104,6 +104,12 @@ async def _confront(confrontation: Confrontation) -> int:
 
 def tell_log(audited: Audited) -> None:
     """Say what came of verifying a log; raises ``typer.Exit`` for a log that was changed."""
+    agree = f"{audited.held} held things agree" if audited.held else "nothing that is held was given"
+    if not audited.faults and not audited.has_checkpoint:
+        raise fail(f"there is nothing in it, neither entries nor a checkpoint, so nothing was verified; {agree}")
+    if not audited.faults and not audited.size:
+        out.print(f"[green]✓[/] the log is empty, as its checkpoint says: there is no entry to verify; {agree}")
+        return
     if not audited.faults:
         words = f"{audited.size} entries, {audited.signed} of them signed; {audited.held} held things agree"
         out.print(f"[green]✓[/] nothing was changed: {words}")

@@ -149,3 +149,25 @@ async def test_the_tables_are_held_against_the_log_by_a_command(held: Path, gate
     assert done.exit_code == 1
     assert "received_total of row 0 is not what its bytes say" in done.stderr
     assert "the log itself was changed: entry 2: missing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kept", "held_too", "code", "words"),
+    [
+        (0, False, 1, "there is nothing in it, neither entries nor a checkpoint, so nothing was verified"),
+        (0, True, 1, "the log was changed, first at entry 0: cut off"),
+        (1, False, 0, "the log is empty, as its checkpoint says"),
+    ],
+)
+async def test_an_empty_export_is_said_to_be_empty(
+    gateway: Gateway, held: Path, kept: int, held_too: bool, code: int, words: str
+) -> None:
+    async with connected(gateway.engine) as connection:
+        await connection.execute("DELETE FROM log_entries")
+        await connection.execute("DELETE FROM log_checkpoints WHERE size > 0")
+        exported = await _exported(connection)
+    assert exported.count(b"\n") == 1
+    (held / "log.ndjson").write_bytes(exported if kept else b"")
+    more = ["--held", held / "held"] if held_too else []
+    done = await asyncio.to_thread(run, "verify", "--keys", held / "jwks.json", "--log", held / "log.ndjson", *more)
+    assert (done.exit_code, words in done.output) == (code, True), done.output
