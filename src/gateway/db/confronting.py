@@ -242,6 +242,12 @@ async def catalogue_epochs(connection: Any) -> list[tuple[datetime, int]]:
     return [(row["recorded_at"], row["revision"]) for row in rows]
 
 
+async def newest_revision(connection: Any) -> int:
+    """The newest revision of the catalogue, whatever it was made for."""
+    found: int = await connection.fetchval("SELECT coalesce(max(revision), 0) FROM catalog_revisions")
+    return found
+
+
 async def storage_keys(connection: Any, table: str) -> dict[int, str]:
     """The codes of agencies, or of forms, by their storage keys."""
     rows = await connection.fetch(f"SELECT id, code FROM {table}")  # noqa: S608 - one of two words

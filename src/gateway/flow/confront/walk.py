@@ -147,7 +147,9 @@ class Confrontation:
         epochs: Sequence[tuple[datetime, int]],
     ) -> AsyncIterator[Contradiction]:
         entries, after, rereading = kept.entries_of_reports(connection), _FIRST, Rereading()
-        newest = await self.catalogues.newest()
+        then, current = await self.catalogues.newest(), len(epochs)
+        if then.revision != await kept.newest_revision(connection):
+            current = 0  # it has changed since
         times = [at for at, _ in epochs]
         while True:
             heads = await kept.heads_after(connection, after, _PAGE)
@@ -160,8 +162,8 @@ class Confrontation:
                 own = page.entries.pop(each.head.id, [])
                 found = Told.of(str(each.head.id), own)
                 place = max(1, bisect_right(times, each.head.received_at))
-                is_past = place < len(epochs)
-                then = await self.catalogues.at(epochs[place - 1][1]) if is_past else newest
+                if place != current and epochs:
+                    then, current = await self.catalogues.at(epochs[place - 1][1]), place
                 for contradiction in confront_report(each, found, page.texts, witness, then, rereading):
                     yield contradiction
                 deliveries = page.deliveries.get(each.head.id, [])
