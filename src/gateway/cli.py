@@ -26,7 +26,7 @@ from gateway.key_commands import keys
 from gateway.log_commands import logs, tell_log
 from gateway.sandbox.server import run_sandbox
 from gateway.serve import load_bundled, serve
-from gateway.submit import SubmitError, submit_files, validate_files
+from gateway.submit import SubmitError, parameters_of, submit_files, validate_files
 from gateway.verify import read_public_keys, verify_log, verify_one, verify_proof
 from gateway.worker import main as run_worker
 
@@ -196,16 +196,16 @@ def submit_command(
         raise typer.Exit(1)
 
 
-def _signing(key: Path, certificate: Path) -> Callable[[bytes], str]:
-    """Signs bodies as of now, by files that are tried at once."""
+def _signing(key: Path, certificate: Path) -> Callable[[bytes, str], str]:
+    """Signs bodies, with the parameters that go with them, as of now, by files that are tried at once."""
     password = os.environ.get("GATEWAY_SIGNING_PASSWORD")
 
-    def sign(body: bytes) -> str:
+    def sign(body: bytes, query: str) -> str:
         secret = None if password is None else password.encode()
-        return sign_report(body, key.read_bytes(), certificate.read_bytes(), datetime.now(UTC), secret)
+        return sign_report(body, key.read_bytes(), certificate.read_bytes(), datetime.now(UTC), secret, query)
 
     try:
-        sign(b"")
+        sign(b"", "")
     except (CannotSign, OSError) as error:
         raise fail(str(error)) from None
     return sign
@@ -231,13 +231,14 @@ def sign_command(
     file: Annotated[Path, typer.Argument(help="The report, exactly as it will be pushed.")],
     key: SigningKey,
     certificate: SigningCertificate,
+    param: _Parameters = None,
 ) -> None:
     """Sign a report as its agency, and print what goes into the header Report-Signature."""
     if key is None or certificate is None:
         raise fail("--key and --certificate are needed")
     try:
-        sys.stdout.write(_signing(key, certificate)(file.read_bytes()) + "\n")
-    except OSError as error:
+        sys.stdout.write(_signing(key, certificate)(file.read_bytes(), parameters_of(param or ())) + "\n")
+    except (SubmitError, OSError) as error:
         raise fail(str(error)) from None
 
 
