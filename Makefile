@@ -42,7 +42,7 @@ histories: setup ## recompute the figures of many more histories with another en
 	$(BIN)/pytest --hypothesis-profile=long tests/api/test_exact.py $(ARGS)
 
 fuzz: setup ## try hostile bodies, rules and every case of the OpenAPI document at length, as each role
-	$(BIN)/pytest -n 2 --hypothesis-profile=long tests/hostile $(ARGS)
+	$(BIN)/pytest -n 2 --hypothesis-profile=long tests/hostile tests/flow/test_confront.py $(ARGS)
 
 $(VENV)/.bench: requirements-bench.txt $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-bench.txt

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 import uvloop
 from benchmarks.batch import batches, memory
+from benchmarks.confronted import confronted
 from benchmarks.dead_upstream import dead_upstream
 from benchmarks.delivery import deliveries
 from benchmarks.exports import exports
@@ -77,6 +78,10 @@ async def _ingest(bench: Bench, keys: Keys, size: Size) -> list[Comparison]:
     return [*found, await looking_back(bench, size.rounds, size.connections)]
 
 
+async def _log(bench: Bench, keys: Keys, size: Size) -> list[Comparison]:
+    return [*await verified(size.rounds), *await confronted(bench, keys, size.rounds)]
+
+
 _COMPARISONS: dict[Part, tuple[str, Callable[[Bench, Keys, Size], Awaitable[list[Comparison]]]]] = {
     Part.national: (
         "The national aggregate, over the plainest SQL: lower is better",
@@ -104,8 +109,8 @@ _COMPARISONS: dict[Part, tuple[str, Callable[[Bench, Keys, Size], Awaitable[list
         lambda bench, keys, size: batches(bench, keys, size.rounds, values=300_000),
     ),
     Part.log: (
-        "A log verified offline, over a bare SHA-256 of its lines",
-        lambda bench, keys, size: verified(size.rounds),
+        "A log verified offline, over a bare SHA-256 of its lines; tables against it, over reading and hashing them",
+        _log,
     ),
     Part.sending: (
         "Deliveries of one worker, over a bare httpx loop",

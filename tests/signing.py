@@ -44,9 +44,9 @@ class Certificate:
     def private(self) -> bytes:
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
-    def sign(self, body: bytes, at: datetime | None = None) -> str:
-        """The detached signature of a body."""
-        return sign_report(body, self.private, self.chain, at or datetime.now(UTC))
+    def sign(self, body: bytes, at: datetime | None = None, query: str = "") -> str:
+        """The detached signature of a body, and of the parameters that go with it."""
+        return sign_report(body, self.private, self.chain, at or datetime.now(UTC), query=query)
 
     def issue(
         self,

@@ -13,30 +13,26 @@ import typer
 
 from gateway.app import build_app
 from gateway.client_commands import clients
-from gateway.command import err, fail, out, read_settings, run, safe_settings
-from gateway.db.deadline import watch_of
-from gateway.db.engine import database, driver
+from gateway.command import fail, out, read_settings, run, safe_settings
+from gateway.db.engine import database
 from gateway.db.migrate import differences, upgrade
-from gateway.db.schema import require_fit
 from gateway.demo.errors import DemoError
 from gateway.demo.run import PROVINCES, run_demo
 from gateway.domain.exact import decode, encode
-from gateway.evidence.audit import Audited
-from gateway.evidence.export import export
 from gateway.evidence.sign import CannotSign, sign_report
 from gateway.flow.amend import Document, change
 from gateway.flow.load import Catalogues
 from gateway.key_commands import keys
+from gateway.log_commands import logs, tell_log
 from gateway.sandbox.server import run_sandbox
 from gateway.serve import load_bundled, serve
-from gateway.submit import SubmitError, submit_files, validate_files
+from gateway.submit import SubmitError, parameters_of, submit_files, validate_files
 from gateway.verify import read_public_keys, verify_log, verify_one, verify_proof
 from gateway.worker import main as run_worker
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 catalog = typer.Typer(no_args_is_help=True, help="Forms, code lists and agencies.")
 cli.add_typer(catalog, name="catalog")
-logs = typer.Typer(no_args_is_help=True, help="The tamper-evident log.")
 cli.add_typer(logs, name="log")
 cli.add_typer(clients, name="client")
 cli.add_typer(keys, name="keys")
@@ -200,16 +196,16 @@ def submit_command(
         raise typer.Exit(1)
 
 
-def _signing(key: Path, certificate: Path) -> Callable[[bytes], str]:
-    """Signs bodies as of now, by files that are tried at once."""
+def _signing(key: Path, certificate: Path) -> Callable[[bytes, str], str]:
+    """Signs bodies, with the parameters that go with them, as of now, by files that are tried at once."""
     password = os.environ.get("GATEWAY_SIGNING_PASSWORD")
 
-    def sign(body: bytes) -> str:
+    def sign(body: bytes, query: str) -> str:
         secret = None if password is None else password.encode()
-        return sign_report(body, key.read_bytes(), certificate.read_bytes(), datetime.now(UTC), secret)
+        return sign_report(body, key.read_bytes(), certificate.read_bytes(), datetime.now(UTC), secret, query)
 
     try:
-        sign(b"")
+        sign(b"", "")
     except (CannotSign, OSError) as error:
         raise fail(str(error)) from None
     return sign
@@ -235,13 +231,14 @@ def sign_command(
     file: Annotated[Path, typer.Argument(help="The report, exactly as it will be pushed.")],
     key: SigningKey,
     certificate: SigningCertificate,
+    param: _Parameters = None,
 ) -> None:
     """Sign a report as its agency, and print what goes into the header Report-Signature."""
     if key is None or certificate is None:
         raise fail("--key and --certificate are needed")
     try:
-        sys.stdout.write(_signing(key, certificate)(file.read_bytes()) + "\n")
-    except OSError as error:
+        sys.stdout.write(_signing(key, certificate)(file.read_bytes(), parameters_of(param or ())) + "\n")
+    except (SubmitError, OSError) as error:
         raise fail(str(error)) from None
 
 
@@ -273,37 +270,4 @@ def verify_command(
     except SubmitError as error:
         raise fail(str(error)) from None
     if audited is not None:
-        _tell_log(audited)
-
-
-def _tell_log(audited: Audited) -> None:
-    if not audited.faults:
-        words = f"{audited.size} entries, {audited.signed} of them signed; {audited.held} held things agree"
-        out.print(f"[green]✓[/] nothing was changed: {words}")
-        return
-    first, *others = audited.faults
-    for each in others:
-        err.print(f"  also {each}", highlight=False, soft_wrap=True, markup=False)
-    raise fail(f"the log was changed, first at {first}")
-
-
-@logs.command("export")
-def log_export(
-    start: Annotated[int, typer.Option("--from", help="The first entry.", min=0)] = 0,
-) -> None:
-    """Write the log as it is in the database, for `gateway verify --log`: a JSON line for each entry and checkpoint."""
-    settings = read_settings()
-
-    async def work() -> None:
-        with database(settings) as engine:
-            try:
-                await require_fit(engine)
-                async with driver(engine) as connection:
-                    watch_of(connection).rest()  # a long log takes as long as it takes
-                    async for line in export(connection, start):
-                        sys.stdout.buffer.write(encode(line) + b"\n")
-            finally:
-                await engine.dispose()
-        sys.stdout.buffer.flush()
-
-    run(work())
+        tell_log(audited)

@@ -32,7 +32,8 @@ from gateway.formats.sdmx_ml_read import root_of
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
-Sign: TypeAlias = Callable[[bytes], str]
+Sign: TypeAlias = Callable[[bytes, str], str]
+"""Signs a body, with the parameters that go with it."""
 
 
 class SubmitError(RuntimeError):
@@ -94,7 +95,7 @@ async def _submit(http: httpx.AsyncClient, file: Path, console: Console, query: 
     if sign is None:
         headers["Idempotency-Key"] = hashlib.sha256(body + said.encode()).hexdigest()
     else:  # without a key: what was refused for its signature is judged anew, what was taken is known by its bytes
-        headers["Report-Signature"] = sign(body)
+        headers["Report-Signature"] = sign(body, said)
     answer = await http.post(f"/v1/reports?{said}" if said else "/v1/reports", content=body, headers=headers)
     if "json" not in answer.headers.get("content-type", ""):
         raise SubmitError(f"{file}: {http.base_url} answered {answer.status_code}, but not as a gateway does")

@@ -73,13 +73,19 @@ def verify_proof(file: Path, receipt: Receipt | None, keys: Keys) -> tuple[int, 
 
 def verify_log(export: str, held: Sequence[Path], keys: Keys) -> Audited:
     """What is wrong with a log, by its export (a file, or ``-``) and what is held. Raises ``SubmitError``."""
+    found = read_held(held, keys)
     try:
-        found = hold(_texts(held), keys)
         return _audited(export, found, keys)
-    except NotHeld as error:
-        raise SubmitError(f"held, but not genuine: {error}") from error
     except (NotAnExport, OSError) as error:
         raise SubmitError(f"{export}: {error}") from error
+
+
+def read_held(held: Sequence[Path], keys: Keys) -> Held:
+    """What is held of a log, of files and folders. Raises ``SubmitError`` for what proves nothing."""
+    try:
+        return hold(_texts(held), keys)
+    except NotHeld as error:
+        raise SubmitError(f"held, but not genuine: {error}") from error
 
 
 def _audited(export: str, held: Held, keys: Keys) -> Audited:

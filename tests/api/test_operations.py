@@ -587,6 +587,30 @@ async def test_pausing_resuming_and_cancelling_are_kept_with_who_and_why(
     assert len({each["client"] for each in acts}) == 1
 
 
+async def test_what_was_done_to_a_connector_of_another_subtree_is_not_read_by_whom_it_is_handed_to(
+    operator: httpx.AsyncClient, gateway: Gateway, client_for: NewClient
+) -> None:
+    await connect_upstream(gateway, "http://127.0.0.1:9/reports", under="H26")
+    await receive(gateway)
+    [delivery] = await deliveries(gateway.engine)
+    await operator.post("/v1/connectors/national/pause", json={"reason": "nợ phí"})
+    await operator.post(f"/v1/deliveries/{delivery['id']}/cancel", json={"reason": "nhầm"})
+    await connect_upstream(gateway, "http://127.0.0.1:9/reports", under="H01")
+    await operator.post("/v1/connectors/national/resume", json={"reason": "của Hà Giang"})
+
+    async def read(reader: httpx.AsyncClient) -> list[str]:
+        found = shown(await reader.get("/v1/connectors/national/interventions", params={"limit": "10"}))["items"]
+        return [each["reason"] for each in found]
+
+    heir = await client_for("operations", agency="H01")
+    assert await read(heir) == ["của Hà Giang"]
+    assert shown(await heir.get(f"/v1/deliveries/{delivery['id']}")).get("interventions", []) == []
+    assert await read(operator) == ["của Hà Giang", "nhầm", "nợ phí"]
+    assert len(shown(await operator.get(f"/v1/deliveries/{delivery['id']}"))["interventions"]) == 1
+    await connect_upstream(gateway, "http://127.0.0.1:9/reports", under="H26")
+    assert await read(await client_for("operations", agency="H26")) == ["nhầm", "nợ phí"]
+
+
 # Retry schedules.
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -20,7 +21,8 @@ from joserfc.jwk import ECKey
 from joserfc.jws import deserialize_compact, serialize_compact
 from typer.testing import CliRunner
 
-from factories import a_form, a_regime, a_report, a_small_report, body
+from factories import a_balanced_row, a_form, a_regime, a_report, a_row, a_small_report, body
+from files import CSV, a_csv, a_group, an_adx, push_file
 from gateway.api.deps import Gateway
 from gateway.app import build_app
 from gateway.cli import cli
@@ -117,6 +119,67 @@ async def test_the_signer_of_a_report_is_stored_and_shown(signing: Signing) -> N
     assert len(signer["sha256"]) == 64
     kept = await signing.client.get(f"/v1/reports/{report['id']}/signature")
     assert (kept.text, kept.headers["content-type"]) == (signature, "application/jose")
+
+
+SAID = {"form": "TTHC_06A", "agency": "H26.18", "period": "2098-Q3"}
+
+
+async def push_signed(signing: Signing, signed: str, **parameters: str) -> httpx.Response:
+    """Push a CSV file that was signed with some parameters, with these."""
+    content = a_csv([a_row()])
+    signature = signing.signer.sign(content, query=signed)
+    return await push_file(signing.client, content, CSV, headers=[("Report-Signature", signature)], **parameters)
+
+
+async def test_what_is_said_beside_a_file_is_signed_with_it(signing: Signing) -> None:
+    first = await push_signed(signing, urlencode(SAID), **SAID)
+    assert first.status_code == 201, first.text
+    more = SAID | {"corrects": first.json()["id"], "reason": "bổ sung & sửa"}
+    again = await push_signed(signing, urlencode(dict(reversed(more.items()))), **more)
+    assert again.status_code == 201, again.text
+    assert (await asked(signing.client, f"/reports/{again.json()['id']}"))["signer"]["trusted"] is True
+
+
+@pytest.mark.parametrize(
+    "signed",
+    [
+        "",
+        urlencode(SAID | {"period": "2098-Q2"}),
+        urlencode(SAID | {"nil": "not_applicable"}),
+        urlencode(SAID) + "&form=X",
+        urlencode(SAID) + "&part=2",
+        "%",
+    ],
+)
+async def test_a_file_is_refused_whose_parameters_are_not_those_that_were_signed(signing: Signing, signed: str) -> None:
+    [found] = said(await push_signed(signing, signed, **SAID))
+    assert "The parameters are not those that were signed" in found
+
+
+async def test_a_correction_is_signed_with_which_report_of_the_file_it_is(signing: Signing) -> None:
+    names = {"orgUnit": "H26.18", "dataSet": "TTHC_06A"}
+    content = an_adx(*(a_group([a_balanced_row()], period=f"2093-{month}-01/P3M", **names) for month in ("04", "07")))
+
+    async def pushed(signed: dict[str, str], **given: str) -> httpx.Response:
+        headers = [("Report-Signature", signing.signer.sign(content, query=urlencode(signed)))]
+        return await push_file(signing.client, content, "application/adx+xml", headers=headers, **given)
+
+    parts = (await pushed({})).json()["parts"]
+    assert [each["status"] for each in parts] == ["accepted", "accepted"]
+    given = {"corrects": parts[1]["id"], "reason": "đã xem lại", "part": "2"}
+    [found] = said(await pushed(given | {"part": "1"}, **given))
+    assert "The parameters are not those that were signed" in found
+    [found] = said(await pushed({name: given[name] for name in ("corrects", "reason")}, **given))
+    assert "The parameters are not those that were signed" in found
+    answer = await pushed(given, **given)
+    assert answer.status_code == 201, answer.text
+
+
+async def test_a_report_in_json_is_signed_without_parameters(signing: Signing) -> None:
+    content = body(a_report())
+    signature = signing.signer.sign(content, query="reason=x")
+    [found] = said(await signing.push(content, signature, Accept_Language="en"))
+    assert "The parameters are not those that were signed" in found
 
 
 async def test_anybody_can_check_the_signature_with_a_jose_library_and_the_bytes(signing: Signing) -> None:

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from gateway.api.deps import Gateway
 from gateway.db.log import add_entries, entries_from, newest_checkpoint
-from gateway.domain.entry import moment, new_entry
+from gateway.domain.entry import NewEntry, moment, new_entry
 from gateway.domain.exact import decode, encode
 from gateway.evidence.audit import Audited, audit
 from gateway.evidence.export import export
@@ -357,3 +357,43 @@ async def test_of_several_harms_at_once_the_first_bad_entry_is_never_named_too_l
         assert audited.faults, told
         assert min(each.index for each in audited.faults) <= bad, told
         assert audited.faults[0].index <= bad, told
+
+
+# What readers of JSON would find different things in.
+
+
+@pytest.mark.parametrize(
+    ("found", "put"),
+    [
+        (b'"entry":{', b'"entry":{"what":"rejected"},"entry":{'),
+        (b'{"index":5,', b'{"index":4,"index":5,'),
+        (b'{"index":5,', b'{"checkpoint":null,"index":5,"checkpoint":null,'),
+        (b'"entry":{', b'"entry" : {"what" :1},"entry" : {'),
+    ],
+)
+async def test_a_line_that_says_something_twice_is_named(log: Log, found: bytes, put: bytes) -> None:
+    lines = [encode(line) + b"\n" async for line in export(log.connection)]
+    [place] = [n for n, line in enumerate(lines) if line.startswith(b'{"index":5,')]
+    assert found in lines[place]
+    lines[place] = lines[place].replace(found, put, 1)
+    audited = audit(lambda: lines, log.keys.log, hold([], log.keys))
+    assert [(each.index, each.wrong) for each in audited.faults] == [(5, Wrong.ambiguous)]
+
+
+async def test_a_checkpoint_that_stands_beside_another_is_named(log: Log) -> None:
+    lines = [encode(line) + b"\n" async for line in export(log.connection)]
+    lines[-1] = lines[-1].replace(b'{"checkpoint"', b'{"checkpoint":"","checkpoint"')
+    audited = audit(lambda: lines, log.keys.log, hold([], log.keys))
+    assert [(each.index, each.wrong) for each in audited.faults] == [(SIZE, Wrong.ambiguous)]
+
+
+async def test_an_entry_that_was_sealed_and_says_something_twice_is_named(log: Log) -> None:
+    await add_entries(log.connection, [NewEntry(b'{"at":"2026-09-20T03:00:00.000000Z","what":"a","what":"b"}')])
+    await log.sealer().seal(log.connection)
+    assert [(each.index, each.wrong) for each in (await log.audit()).faults] == [(SIZE, Wrong.ambiguous)]
+
+
+async def test_a_line_that_others_wrote_anew_is_good_if_it_says_the_same(log: Log) -> None:
+    lines = [encode(line) + b"\n" async for line in export(log.connection)]
+    anew = [line.replace(b'{"index":', b' { "index" : ').replace(b',"leaf"', b' ,\t"leaf"') for line in lines]
+    assert list(audit(lambda: anew, log.keys.log, hold([], log.keys)).faults) == []

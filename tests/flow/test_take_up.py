@@ -88,7 +88,7 @@ async def test_who_took_up_what_and_why_is_kept_with_the_filter_and_with_each_de
     [kept] = [each for each in await deliveries(gateway.engine) if each["state"] == "pending"]
     async with driver(gateway.engine) as connection:
         [told] = await find_interventions(connection, kept["id"])
-        assert await list_interventions(connection, kept["connector_id"], None, 10) == [told]
+        assert await list_interventions(connection, kept["connector_id"], [None], None, 10) == [told]
     assert (told.id, told.act, told.client_id, told.reason) == (done.intervention, "retry", CLIENT, "đã sửa")
     assert (told.wanted, told.touched, told.passed) == ({"asked": "so"}, 1, 0)
 

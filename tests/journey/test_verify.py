@@ -1,5 +1,6 @@
 """``gateway verify`` and ``gateway log export``: from a running gateway to a verdict without it."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -134,3 +135,39 @@ def test_what_is_held_and_proves_nothing_is_said(held: Path) -> None:
     done = run("verify", "--keys", held / "jwks.json", "--log", export(held), "--held", held / "held")
     assert done.exit_code == 1
     assert "held, but not genuine" in done.output
+
+
+async def test_the_tables_are_held_against_the_log_by_a_command(held: Path, gateway: Gateway) -> None:
+    given = ("log", "confront", "--keys", held / "jwks.json", "--held", held / "held")
+    done = await asyncio.to_thread(run, *given)
+    assert done.exit_code == 0, done.output
+    assert "the tables say what the log says: 4 reports (0 of them older than the log)" in done.output
+    async with connected(gateway.engine) as connection:
+        await connection.execute("UPDATE report_rows SET figures[1] = figures[1] + 1")
+        await connection.execute("DELETE FROM log_entries WHERE index = 2")
+    done = await asyncio.to_thread(run, *given)
+    assert done.exit_code == 1
+    assert "received_total of row 0 is not what its bytes say" in done.stderr
+    assert "the log itself was changed: entry 2: missing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kept", "held_too", "code", "words"),
+    [
+        (0, False, 1, "there is nothing in it, neither entries nor a checkpoint, so nothing was verified"),
+        (0, True, 1, "the log was changed, first at entry 0: cut off"),
+        (1, False, 0, "the log is empty, as its checkpoint says"),
+    ],
+)
+async def test_an_empty_export_is_said_to_be_empty(
+    gateway: Gateway, held: Path, kept: int, held_too: bool, code: int, words: str
+) -> None:
+    async with connected(gateway.engine) as connection:
+        await connection.execute("DELETE FROM log_entries")
+        await connection.execute("DELETE FROM log_checkpoints WHERE size > 0")
+        exported = await _exported(connection)
+    assert exported.count(b"\n") == 1
+    (held / "log.ndjson").write_bytes(exported if kept else b"")
+    more = ["--held", held / "held"] if held_too else []
+    done = await asyncio.to_thread(run, "verify", "--keys", held / "jwks.json", "--log", held / "log.ndjson", *more)
+    assert (done.exit_code, words in done.output) == (code, True), done.output

@@ -18,6 +18,7 @@ from gateway.db.clients import (
     KeptClient,
     add_client,
     add_credential,
+    credential_digest,
     end_credential,
     find_client,
     forget_old_secret,
@@ -28,7 +29,7 @@ from gateway.db.clients import (
 from gateway.db.engine import clock, driver, server_now
 from gateway.db.log import add_entries, record_entries
 from gateway.db.relays import trust_issuer
-from gateway.domain.entry import new_entry
+from gateway.domain.entry import digest, moment, new_entry
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, StateConflict, Text
 
 Sees: TypeAlias = Callable[[str | None], bool]
@@ -69,9 +70,11 @@ async def make_client(
         | {"certificate_bound": asked.certificate_bound}
         | (asked.limits.model_dump() if asked.limits else {}),
     )
+    secret, credential = await _add_credential(connection, client, asked)
     about = {"agency": agency, "scopes": scopes, "certificate_bound": asked.certificate_bound, **_way(asked)}
+    about |= {"credential": credential, "limits": _texts(asked.limits or LimitsDocument())}
     await _note(connection, "client-made", client, by, about, {"name": asked.name})
-    return Made(client, await _add_credential(connection, client, asked))
+    return Made(client, secret)
 
 
 async def rotate_client(
@@ -99,9 +102,10 @@ async def rotate_client(
         overlap = timedelta(seconds=asked.overlap_seconds) if each is good[-1] else timedelta()
         await end_credential(connection, each.id, overlap)
     await forget_old_secret(connection, client)
-    about = {"overlap_seconds": asked.overlap_seconds, **_way(asked)}
+    secret, credential = await _add_credential(connection, client, asked)
+    about = {"overlap_seconds": asked.overlap_seconds, "credential": credential, **_way(asked)}
     await _note(connection, "client-rotated", client, by, about)
-    return Made(client, await _add_credential(connection, client, asked))
+    return Made(client, secret)
 
 
 async def set_limits(
@@ -143,7 +147,7 @@ async def _note(
 def _way(asked: CredentialDocument) -> dict[str, object]:
     """How a client is to prove who it is: by which keys, or by a secret, of which nothing is said."""
     keys = None if asked.jwks is None else [each["kid"] for each in _keys(asked.jwks)]
-    return {"keys": keys, "jwks_uri": asked.jwks_uri}
+    return {"keys": keys, "jwks_uri": asked.jwks_uri, "expires_at": asked.expires_at and moment(asked.expires_at)}
 
 
 def _texts(limits: LimitsDocument) -> dict[str, object]:
@@ -182,7 +186,10 @@ def _require_within(by: Caller | None, limits: LimitsDocument) -> None:
             )
 
 
-async def _add_credential(connection: AsyncConnection, client: UUID, asked: CredentialDocument) -> str | None:
+async def _add_credential(
+    connection: AsyncConnection, client: UUID, asked: CredentialDocument
+) -> tuple[str | None, str]:
+    """The secret that was made, if one was; and what the log has of the credential."""
     secret = None
     values: dict[str, Any] = {"id": uuid7(), "client_id": client, "expires_at": asked.expires_at}
     if asked.jwks is not None:
@@ -193,7 +200,7 @@ async def _add_credential(connection: AsyncConnection, client: UUID, asked: Cred
         secret = new_secret()
         values |= {"kind": "secret", "secret_sha256": secret_hash(secret)}
     await add_credential(connection, values)
-    return secret
+    return secret, credential_digest(values)
 
 
 def _keys(key_set: dict[str, Any]) -> list[dict[str, str]]:
@@ -218,5 +225,6 @@ async def trust(engine: AsyncEngine, client: UUID, issuer: str, keys: list[dict[
         raise StateConflict(Text("Client không có quyền reports:relay.", "The client has no scope reports:relay."))
     async with driver(engine) as connection, connection.transaction():
         about = {"client": str(client), "issuer": issuer, "keys": sorted(str(key["kid"]) for key in keys)}
+        about |= {"hashes": sorted(map(digest, keys))}
         await add_entries(connection, [new_entry("client-trusted", await clock(connection), None, about)])
         return await trust_issuer(connection, client, issuer, keys)

@@ -78,7 +78,7 @@ async def read(delivery: UUID, gateway: GatewayParts, catalogue: NewestCatalogue
         raise NotFound()
     shown = {
         "history": [attempt_shown(each) for each in made],
-        "interventions": [intervention_shown(each) for each in acts],
+        "interventions": [intervention_shown(each) for each in acts if sees(each.under)],
     }
     return Json(delivery_shown(kept, catalogue) | shown)
 

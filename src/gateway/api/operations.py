@@ -35,7 +35,7 @@ from gateway.db.breakers import find_breaker
 from gateway.db.connectors import all_connectors, find_connector
 from gateway.db.engine import driver
 from gateway.db.follows import find_follow
-from gateway.db.interventions import list_interventions
+from gateway.db.interventions import list_interventions, subtrees_of
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.upstream import What
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
@@ -302,11 +302,15 @@ async def retry_all(
     responses=problems(400, 401, 403, 404),
 )
 async def list_done(name: Name, gateway: GatewayParts, sees: Sight, limit: Limit, cursor: Cursor = None) -> Response:
-    """What operators did to a connector and its deliveries, who it was and why, newest first."""
+    """What operators did to a connector and its deliveries, who it was and why, newest first.
+
+    What was done while it was another subtree's is for operators who cover that, too.
+    """
     async with gateway.engine.connect() as connection:
         row = await find_connector(connection, name)
     if row is None or not sees(row.under):
         raise NotFound()
     async with driver(gateway.engine) as raw:
-        found = await list_interventions(raw, row.id, uuid_cursor(cursor), limit + 1)
+        seen = [each for each in await subtrees_of(raw, row.id) if sees(each)]
+        found = await list_interventions(raw, row.id, seen, uuid_cursor(cursor), limit + 1)
     return Json(page(found, limit, intervention_shown, lambda each: each.id))

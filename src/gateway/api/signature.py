@@ -17,7 +17,7 @@ HEADER = "Report-Signature"
 SIGNED = parameter(
     HEADER,
     "The agency's signature over exactly these bytes: a detached compact JWS (RFC 7515, appendix F) with `alg`, `x5c` "
-    "and `iat` or `sigT` in its protected header.",
+    "and `iat` or `sigT` in its protected header; of a file with parameters also `query`, which is in `crit`.",
     {"type": "string", "pattern": r"^[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+$", "maxLength": LONGEST},
 )
 
@@ -52,6 +52,7 @@ async def signature_of(
         signer,
         faults_of(detached, body, gateway.anchors.current(), received_at, oldest),
         frozenset(codes[agency] for agency in agencies if agency in codes),
+        detached.query,
     )
 
 

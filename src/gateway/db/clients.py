@@ -1,6 +1,6 @@
 """API clients: accounts of systems, with scopes and a subtree, and the credentials by which they prove who they are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.base import Instant, metadata
+from gateway.domain.entry import digest
 
 clients = sa.Table(
     "clients",
@@ -85,6 +86,13 @@ async def add_client(connection: AsyncConnection, values: dict[str, Any]) -> Non
 
 async def add_credential(connection: AsyncConnection, values: dict[str, Any]) -> None:
     await connection.execute(sa.insert(credentials).values(**values))
+
+
+def credential_digest(values: Mapping[str, Any]) -> str:
+    """How the log names a credential, so that another in its place is found; a secret is in it as the hash it has."""
+    secret = values.get("secret_sha256")
+    said = {name: values.get(name) for name in ("kind", "keys", "uri")}
+    return digest({**said, "id": str(values["id"]), "secret": None if secret is None else secret.hex()})
 
 
 async def find_client(connection: AsyncConnection, client_id: UUID) -> KeptClient | None:

@@ -19,6 +19,9 @@ import sqlalchemy as sa
 
 from gateway.db.base import Instant, Serial, metadata
 from gateway.db.delivery_filter import DeliveryFilter, where
+from gateway.db.engine import clock
+from gateway.db.log import add_entries
+from gateway.domain.entry import NewEntry, new_entry
 
 deliveries = sa.Table(
     "deliveries",
@@ -208,26 +211,38 @@ async def cancel_delivery(connection: Any, delivery: UUID, words: str) -> None:
     )
 
 
-async def cancel_open(connection: Any, connector: int, words: str) -> int:
+_CANCEL = """
+UPDATE deliveries d SET state = 'cancelled', claim = NULL, finished_at = now(), outcome = $2
+  FROM connectors c WHERE d.connector_id = $1 AND c.id = d.connector_id AND {}
+RETURNING d.id, c.name, d.event, d.report_id
+"""
+_AT_ONCE = 1000
+
+
+async def cancel_open(connection: Any, connector: int, words: str, by: UUID) -> int:
     """Give up all that is pending or being sent to a connector, and return how many; attempts record nothing then."""
-    tag: str = await connection.execute(
-        "UPDATE deliveries SET state = 'cancelled', claim = NULL, finished_at = now(), outcome = $2"
-        " WHERE connector_id = $1 AND state IN ('pending', 'sending')",
-        connector,
-        words,
-    )
-    return int(tag.split()[1])
+    return await _cancel(connection, _CANCEL.format("d.state IN ('pending', 'sending')"), by, connector, words)
 
 
-async def cancel_reminders(connection: Any, connector: int, events: Sequence[str], words: str) -> None:
+async def cancel_reminders(connection: Any, connector: int, events: Sequence[str], words: str, by: UUID) -> None:
     """Give up a connector's reminders of some events that are waiting to be sent."""
-    await connection.execute(
-        "UPDATE deliveries SET state = 'cancelled', finished_at = now(), outcome = $3"
-        " WHERE connector_id = $1 AND event = ANY ($2::text[]) AND report_id IS NULL AND state = 'pending'",
-        connector,
-        events,
-        words,
-    )
+    waiting = "d.event = ANY ($3::text[]) AND d.report_id IS NULL AND d.state = 'pending'"
+    await _cancel(connection, _CANCEL.format(waiting), by, connector, words, events)
+
+
+async def _cancel(connection: Any, statement: str, by: UUID, *given: object) -> int:
+    """Give up deliveries in one statement, and have the log record the end of each, so many at once."""
+    at, count = await clock(connection), 0
+    cursor = await connection.cursor(statement, *given)
+    while rows := await cursor.fetch(_AT_ONCE):
+        count += len(rows)
+        await add_entries(connection, [_cancelled(row, at, by) for row in rows])
+    return count
+
+
+def _cancelled(row: Any, at: datetime, by: UUID) -> NewEntry:
+    about = {"delivery": str(row["id"]), "connector": row["name"], "event": row["event"]}
+    return new_entry("cancelled", at, by, about, report=row["report_id"])
 
 
 @dataclass(frozen=True, slots=True)

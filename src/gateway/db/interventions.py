@@ -1,6 +1,6 @@
 """Interventions: what operators did to connectors and deliveries, who it was and why. Only added to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -29,6 +29,8 @@ interventions = sa.Table(
     # How many deliveries it changed, and how many it left alone since a later one of their key had passed them.
     sa.Column("touched", sa.Integer, nullable=False, server_default="0"),
     sa.Column("passed", sa.Integer, nullable=False, server_default="0"),
+    # The connector's subtree then: null is the whole country.
+    sa.Column("under", sa.Text),
     sa.CheckConstraint("act in ('retry', 'cancel', 'pause', 'resume')", name="act"),
     sa.Index("ix_interventions_connector_id", "connector_id", "id"),
 )
@@ -53,6 +55,7 @@ class KeptIntervention:
     reason: str | None
     touched: int
     passed: int
+    under: str | None
 
 
 class NewIntervention(NamedTuple):
@@ -77,8 +80,8 @@ async def add_intervention(connection: Any, new: NewIntervention, delivery: UUID
     """Keep what is done, and to which one delivery; its id."""
     identity = uuid7()
     await connection.execute(
-        "INSERT INTO interventions (id, client_id, connector_id, act, wanted, reason, touched)"
-        " VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7)",
+        "INSERT INTO interventions (id, client_id, connector_id, act, wanted, reason, touched, under)"
+        " VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, (SELECT under FROM connectors WHERE id = $3))",
         identity,
         new.client,
         new.connector,
@@ -188,19 +191,27 @@ async def hasten(
     return Batch(row["found"], row["changed"], None if row["found"] < limit else (row["due_at"], row["id"]))
 
 
-_KEPT = "SELECT i.id, i.at, i.client_id, i.act, i.wanted::text AS wanted, i.reason, i.touched, i.passed"
+_KEPT = "SELECT i.id, i.at, i.client_id, i.act, i.wanted::text AS wanted, i.reason, i.touched, i.passed, i.under"
+
+
+async def subtrees_of(connection: Any, connector: int) -> list[str | None]:
+    """The subtrees that a connector was of when something was done to it."""
+    rows = await connection.fetch("SELECT DISTINCT under FROM interventions WHERE connector_id = $1", connector)
+    return [row["under"] for row in rows]
 
 
 async def list_interventions(
-    connection: Any, connector: int, before: UUID | None, limit: int
+    connection: Any, connector: int, subtrees: Sequence[str | None], before: UUID | None, limit: int
 ) -> list[KeptIntervention]:
-    """What was done to a connector and its deliveries, newest first."""
+    """What was done to a connector and its deliveries while it was of some subtrees, newest first."""
     rows = await connection.fetch(
         f"{_KEPT} FROM interventions i WHERE connector_id = $1 AND ($2::uuid IS NULL OR id < $2)"
-        " ORDER BY id DESC LIMIT $3",
+        " AND (under = ANY ($4::text[]) OR under IS NULL AND $5) ORDER BY id DESC LIMIT $3",
         connector,
         before,
         limit,
+        [each for each in subtrees if each is not None],
+        None in subtrees,
     )
     return [_kept(row) for row in rows]
 

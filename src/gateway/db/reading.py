@@ -140,8 +140,25 @@ async def find_payload(connection: Any, kept: KeptReport) -> tuple[str, bytes] |
 
 async def find_payloads(connection: Any, kept: Sequence[KeptReport]) -> dict[UUID, tuple[str, bytes]]:
     """The media types and the compressed bytes of reports, by their ids."""
-    rows = await connection.fetch(_PAYLOADS, *_places(kept))
+    return await payloads_at(connection, *_places(kept))
+
+
+async def payloads_at(
+    connection: Any, years: Sequence[int], agencies: Sequence[int], reports: Sequence[UUID]
+) -> dict[UUID, tuple[str, bytes]]:
+    """The same, by where they are."""
+    rows = await connection.fetch(_PAYLOADS, years, agencies, reports)
     return {report: (media_type, body) for report, media_type, body in rows}
+
+
+async def rows_at(
+    connection: Any, years: Sequence[int], agencies: Sequence[int], reports: Sequence[UUID]
+) -> dict[UUID, list[KeptRow]]:
+    """The rows of reports, by where they are."""
+    found: dict[UUID, list[KeptRow]] = {}
+    for report, codes, figures, texts in await connection.fetch(_ROWS, years, agencies, reports, None):
+        found.setdefault(report, []).append(KeptRow(codes, figures, texts))
+    return found
 
 
 def _places(kept: Sequence[KeptReport]) -> tuple[list[int], list[int], list[UUID]]:

@@ -39,13 +39,14 @@ class ReportSignature:
     """A signature that came with a report, exactly as it came.
 
     ``faults`` are why it does not hold for these bytes or is not trusted here; ``agencies`` those that its signer may
-    sign for.
+    sign for. ``query`` are the parameters that were signed with them, as a query; empty where none were.
     """
 
     jws: str
     signer: Signer
     faults: tuple[Text, ...]
     agencies: frozenset[str]
+    query: str = ""
 
     def faults_for(self, agency: str) -> tuple[Text, ...]:
         """Why it is not taken as an agency's; empty where it is."""

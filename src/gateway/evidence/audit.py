@@ -21,12 +21,16 @@ _PAIRS = 64
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """How much was read, what vouches for how much of it, and what is wrong, the first bad entry first."""
+    """How much was read, what vouches for how much of it, and what is wrong, the first bad entry first.
+
+    ``has_checkpoint``: whether there was a checkpoint among what was read.
+    """
 
     size: int
     root: bytes
     signed: int
     held: int
+    has_checkpoint: bool
     faults: Sequence[Fault]
 
 
@@ -43,7 +47,7 @@ def audit(read: Callable[[], Iterable[bytes]], verifiers: Sequence[Verifier], he
 
 def _audited(read: Reading, faults: Sequence[Fault]) -> Audited:
     good = max((each.size for each in read.roots if each.is_good), default=0)
-    return Audited(read.tree.size, read.tree.root, good, len(read.held), faults)
+    return Audited(read.tree.size, read.tree.root, good, len(read.held), read.last_checkpoint is not None, faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class _Judgement:
 
     def faults(self) -> list[Fault]:
         """All that is wrong, the first bad entry first."""
-        found = [*self.read.mismatched, *self._unfound()]
+        found = [*self.read.mismatched, *self.read.ambiguous, *self._unfound()]
         rooted = self._rooted()
         if self.read.structural is not None:
             found.append(self.read.structural)

@@ -16,6 +16,7 @@ class Wrong(StrEnum):
     rolled_back = "rolled back"
     forked = "forked"
     unsigned = "not signed"
+    ambiguous = "ambiguous"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.domain.entry import canonical
+from gateway.domain.exact import decode, encode
 from gateway.evidence.faults import Fault, Wrong
 from gateway.evidence.held import Held, Receipt, differing
 from gateway.evidence.merkle import Frontier, Node, inclusion_ranges, leaf_hash, nodes_of
@@ -23,15 +25,20 @@ WINDOW = 512
 
 
 class Line(msgspec.Struct):
-    """A line of an export: an entry, or a checkpoint that was signed after the entries before it."""
+    """A line of an export: an entry, or a checkpoint that was signed after the entries before it.
+
+    ``is_clear``: whether all readers of JSON find the same in it. Of members that are there twice some take the first,
+    some the last.
+    """
 
     index: int = -1
     leaf: str = ""
     entry: msgspec.Raw = msgspec.Raw(b"")
     checkpoint: str | None = None
+    is_clear: bool = True
 
 
-_decoder = msgspec.json.Decoder(Line)
+_decoder, _members_of = msgspec.json.Decoder(Line), msgspec.json.Decoder()
 _AT = re.compile(rb'"at":"([^"]{27})"')
 _REPORT = re.compile(rb'"report":"([0-9a-f-]{36})"')
 _RECEIVED = re.compile(rb'"what":"(?:accepted|corrected)"')
@@ -81,6 +88,7 @@ class Reading:
     failed: "tuple[int, bytes, Frontier, list[bytes]] | None" = None
     hashes: dict[Node, bytes] = field(default_factory=dict)
     is_forged: bool = False
+    ambiguous: list[Fault] = field(default_factory=list)
     newest_at: bytes = b""
 
     @property
@@ -88,7 +96,7 @@ class Reading:
         return (
             self.structural is None
             and self.misnamed is None
-            and not (self.backdated or self.mismatched or self.is_forged)
+            and not (self.backdated or self.mismatched or self.is_forged or self.ambiguous)
             and all(each.is_good for each in self.roots)
             and max((each.size for each in self.roots), default=0) == self.tree.size
             and len(self.found) == len({each.claims["report"] for _, each in self.held.receipts})
@@ -105,6 +113,8 @@ class Reading:
         self._compare_roots(wanted_roots.pop(0, ()))
         for line in lines:
             each = _line(line)
+            if not each.is_clear and len(self.ambiguous) < _MOST_AMBIGUOUS:
+                self.ambiguous.append(Fault(self.tree.size, self.tree.size, Wrong.ambiguous, _AMBIGUOUS))
             if each.checkpoint is not None:
                 self._see_checkpoint(each.checkpoint)
                 continue
@@ -237,6 +247,12 @@ def _unverified(text: str) -> Checkpoint:
     return read_checkpoint(read_note(text))
 
 
+_AMBIGUOUS = (
+    "its line in the export has a member twice, or is otherwise not strict JSON: readers differ in what it says"
+)
+_MOST_AMBIGUOUS = 1000
+
+
 def _line(line: bytes) -> Line:
     try:
         found = _decoder.decode(line)
@@ -244,7 +260,30 @@ def _line(line: bytes) -> Line:
         raise NotAnExport(f"not a line of an export: {line[:80]!r}") from error
     if found.checkpoint is None and found.index < 0:
         raise NotAnExport(f"neither an entry nor a checkpoint: {line[:80]!r}")
+    found.is_clear = _is_as_written(found, line.rstrip()) or _is_strict(found, line)
     return found
+
+
+def _is_as_written(found: Line, line: bytes) -> bool:
+    """Whether a line and its entry are as the gateway writes them, which is quickly seen and says no member twice."""
+    if found.checkpoint is not None:
+        return line == encode({"checkpoint": found.checkpoint})
+    entry = bytes(found.entry)
+    if line != b'{"index":%d,"leaf":"%s","entry":%s}' % (found.index, found.leaf.encode(), entry):
+        return False
+    try:
+        return canonical(_members_of.decode(entry)) == entry
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
+def _is_strict(found: Line, line: bytes) -> bool:
+    """Whether a line is strict JSON, and either an entry or a checkpoint."""
+    try:
+        decode(line)
+    except ValueError:
+        return False
+    return found.checkpoint is None or (found.index < 0 and not found.leaf and not bytes(found.entry))
 
 
 def _moment(text: bytes) -> datetime:

@@ -14,17 +14,19 @@ from cryptography.hazmat.primitives.serialization import (
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from gateway.evidence.signatures import LEAST_RSA_BITS, SignatureRegistry
+from gateway.evidence.signatures import LEAST_RSA_BITS, QUERY, SignatureRegistry
 
 
 class CannotSign(ValueError):
     """The key or the certificate does not do; the message says why."""
 
 
-def sign_report(body: bytes, key: bytes, certificates: bytes, at: datetime, password: bytes | None = None) -> str:
+def sign_report(
+    body: bytes, key: bytes, certificates: bytes, at: datetime, password: bytes | None = None, query: str = ""
+) -> str:
     """The value of ``Report-Signature`` for a body, by a private key and its certificate chain, both PEM.
 
-    Raises ``CannotSign``.
+    ``query`` are the parameters that go with a file that is not JSON, as in the address. Raises ``CannotSign``.
     """
     try:
         chain = x509.load_pem_x509_certificates(certificates)
@@ -44,7 +46,9 @@ def sign_report(body: bytes, key: bytes, certificates: bytes, at: datetime, pass
     if private.public_key() != chain[0].public_key():
         raise CannotSign("the first certificate is not that of the key")
     x5c = [base64.b64encode(each.public_bytes(Encoding.DER)).decode() for each in chain]
-    header = {"alg": algorithm, "x5c": x5c, "iat": int(at.timestamp())}
+    header: dict[str, object] = {"alg": algorithm, "x5c": x5c, "iat": int(at.timestamp())}
+    if query:
+        header |= {QUERY: query, "crit": [QUERY]}
     whole = jws.serialize_compact(header, body, signing, registry=SignatureRegistry(algorithm))
     head, _, signature = whole.split(".")
     return f"{head}..{signature}"

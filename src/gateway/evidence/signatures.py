@@ -34,7 +34,9 @@ LONGEST = 16 * 1024
 SKEW = timedelta(seconds=60)
 LEAST_RSA_BITS = 2048
 _MOST_CERTIFICATES = 5
-_UNDERSTOOD = frozenset({"b64", "sigT", "iat", "x5c"})
+QUERY = "query"
+"""The header parameter that has what is said of a file beside it, as in the address; it has to be in ``crit``."""
+_UNDERSTOOD = frozenset({"b64", "sigT", "iat", "x5c", QUERY})
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.\.([A-Za-z0-9_-]+)")
 _time = TypeAdapter(AwareDatetime)
 
@@ -53,6 +55,7 @@ class Detached:
     algorithm: str
     chain: tuple[x509.Certificate, ...]
     signed_at: datetime
+    query: str = ""
 
     @property
     def leaf(self) -> x509.Certificate:
@@ -93,7 +96,10 @@ def read_signature(text: str) -> Detached:
         raise MalformedSignature("crit names what is not understood here")
     if not isinstance(header.get("b64", True), bool):
         raise MalformedSignature("b64 is neither true nor false")
-    return Detached(text, algorithm, _chain(header.get("x5c")), _signed_at(header))
+    query = header.get(QUERY, "")
+    if not isinstance(query, str) or (QUERY in header) is not (QUERY in critical):
+        raise MalformedSignature("query is no text, or not in crit")
+    return Detached(text, algorithm, _chain(header.get("x5c")), _signed_at(header), query)
 
 
 def _chain(given: Any) -> tuple[x509.Certificate, ...]:
@@ -179,6 +185,7 @@ class SignatureRegistry(jws.JWSRegistry):
 
     def __init__(self, algorithm: str) -> None:
         headers = {name: HeaderParameter("time of signing", kind) for name, kind in (("iat", "int"), ("sigT", "str"))}
+        headers[QUERY] = HeaderParameter("parameters", "str")
         super().__init__(headers, [algorithm], strict_check_header=False)
 
 

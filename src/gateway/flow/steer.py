@@ -226,7 +226,8 @@ async def change_connector(
             raw = await _driver(connection)
             await probe_now(raw, kept.id)  # whatever was wrong with it may have been mended
             if unasked := REMINDERS - (document.remind.events if document.remind else frozenset()):
-                await cancel_reminders(raw, kept.id, sorted(unasked), "the connector does not ask for it any more")
+                words = "the connector does not ask for it any more"
+                await cancel_reminders(raw, kept.id, sorted(unasked), words, client)
             if document.from_ is not None:
                 await add_backlog(raw, _backlog(kept, catalogue, today))
             return kept, is_new
@@ -308,10 +309,11 @@ async def end_connector(engine: AsyncEngine, client: UUID, name: str, sees: Sees
     """Remove a connector and give up what it has not sent; its deliveries stay readable."""
     with seeing(EVERYTHING):  # none is left behind, whoever is in the subtree by now
         async with engine.begin() as connection:
+            await unhurried(connection)
             await stored.record(connection, [], f"connector {name} removed", client)
             kept = await _find(connection, name, sees)
             await remove_connector(connection, name)
-            cancelled = await cancel_open(await _driver(connection), kept.id, "the connector was removed")
+            cancelled = await cancel_open(await _driver(connection), kept.id, "the connector was removed", client)
             await _record(connection, "connector-removed", client, {"connector": name, "cancelled": cancelled})
 
 

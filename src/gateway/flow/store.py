@@ -36,7 +36,7 @@ def new_report(stored: Stored, catalogue: Catalogue) -> NewReport:
         kind=submission.kind.value,
         revision=head.revision,
         status=head.status.value,
-        counted=_is_counted(prepared, catalogue),
+        counted=is_counted(prepared, catalogue),
         nil=submission.nil.value if submission.nil else None,
         corrects=head.corrects,
         ends=stored.ends,
@@ -68,7 +68,7 @@ def _signature(prepared: Prepared) -> KeptSignature | None:
     return KeptSignature(signature.jws, signature.signer, not signature.faults_for(prepared.agency))
 
 
-def _is_counted(prepared: Prepared, catalogue: Catalogue) -> bool:
+def is_counted(prepared: Prepared, catalogue: Catalogue) -> bool:
     """Own figures are; a consolidation only if it was received, is owed, and its parts are not owed here."""
     if prepared.submission.kind is ReportKind.own:
         return True

@@ -62,7 +62,7 @@ PARAMETERS = (
     "classification",
     "part",
 )
-_OF_ONE = ("corrects", "nil", "explanations")
+OF_ONE = ("corrects", "nil", "explanations")
 """Parameters that are about one report alone."""
 MAX_PARTS_BYTES = 256 * 1024 * 1024
 """Each report of a file is kept with the whole file: so many bytes at most, before they are compressed."""
@@ -176,7 +176,7 @@ def _require_few(push: Push, chosen: Sequence[tuple[int, FiledReport]], asked: M
                 f"The file has {len(chosen)} reports, which is too many for its size: split it into several files.",
             )
         )
-    wrong = [name for name in _OF_ONE if name in asked]
+    wrong = [name for name in OF_ONE if name in asked]
     if wrong:
         message = Text(
             f"Tệp có {len(chosen)} báo cáo: tham số này chỉ dùng cho một báo cáo (thêm 'part').",
