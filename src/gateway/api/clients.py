@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import Row
 
@@ -17,6 +17,7 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
 from gateway.api.parameters import Under, wrong
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.subtree import agencies_asked, covers
 from gateway.connectors.fetch import FetchFailed, check_address
 from gateway.db.clients import KeptClient, find_clients, lock_client
@@ -27,7 +28,7 @@ from gateway.settings import Settings
 
 Asked = TypeVar("Asked", bound=CredentialDocument)
 
-router = APIRouter(prefix="/v1/clients", tags=["access"])
+router = Router(prefix="/v1/clients", tags=["access"])
 
 
 class PinnedKey(BaseModel):

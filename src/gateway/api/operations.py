@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from gateway.access.tokens import Caller
 from gateway.api.body import read_document, takes
@@ -26,6 +26,7 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page, uuid_cursor
 from gateway.api.parameters import wrong
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.sight import WHY, Because, Name, Sight
 from gateway.connectors.connector import ConnectorSettings, InvalidConnectorOptions, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
@@ -47,7 +48,7 @@ from gateway.flow.steer import (
 )
 from gateway.flow.take_up import STATES, Choice, retry_connector
 
-router = APIRouter(prefix="/v1", tags=["operations"])
+router = Router(prefix="/v1", tags=["operations"])
 
 WITNESS = "witness"
 
