@@ -20,8 +20,8 @@ from gateway.db.reading import find_report
 from gateway.domain.exact import encode
 from gateway.errors import MalformedRequest, NotFound, Place, ProofPending, Text
 from gateway.evidence.export import checkpoint_shown, entry_shown, page_of
-from gateway.evidence.proofs import hashes_shown, proof_shown, prove
-from gateway.evidence.tree import consistency_path
+from gateway.evidence.proofs import hashes_shown, proof_shown
+from gateway.evidence.tree import consistency_path, prove
 
 router = Router(prefix="/v1", tags=["log"])
 
