@@ -28,7 +28,7 @@ from gateway.db.engine import open_engine
 from gateway.db.migrate import upgrade
 from gateway.flow.amend import amend
 from gateway.flow.load import Catalogues
-from gateway.serve import load_bundled
+from gateway.ready import load_bundled
 from gateway.settings import Settings
 
 START_SECONDS = 60

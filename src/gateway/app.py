@@ -70,6 +70,30 @@ TAGS = [
     {"name": "operating", "description": "Health and metrics."},
 ]
 
+ROUTERS = (
+    reports.router,
+    consolidations.router,
+    lineage.router,
+    aggregates.router,
+    observations.router,
+    changes.router,
+    sdmx.router,
+    catalog.router,
+    regimes.router,
+    obligations.router,
+    extensions.router,
+    completeness.router,
+    operations.router,
+    deliveries.router,
+    reconciliation.router,
+    tokens.router,
+    clients.router,
+    log.router,
+    signers.router,
+    health.router,
+)
+"""In the order in which their routes are looked through."""
+
 
 def build_gateway(settings: Settings, engine: AsyncEngine) -> Gateway:
     """The parts of a gateway on a database."""
@@ -119,38 +143,14 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         version="1.0",
         description=documents.DESCRIPTION,
         openapi_tags=TAGS,
-        generate_unique_id_function=lambda route: route.name,
         telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        routes=[route for router in ROUTERS for route in router.routes],
     )
     app.state.gateway = gateway
-    routers = (
-        reports.router,
-        consolidations.router,
-        lineage.router,
-        aggregates.router,
-        observations.router,
-        changes.router,
-        sdmx.router,
-        catalog.router,
-        regimes.router,
-        obligations.router,
-        extensions.router,
-        completeness.router,
-        operations.router,
-        deliveries.router,
-        reconciliation.router,
-        tokens.router,
-        clients.router,
-        log.router,
-        signers.router,
-        health.router,
-    )
-    for router in routers:
-        app.include_router(router)
-    install_problems(app, routers, {"/sdmx/": refuse})
+    install_problems(app, ROUTERS, {"/sdmx/": refuse})
     documents.install_documents(app)
     app.add_middleware(
         Edge,

@@ -1,41 +1,76 @@
-"""The ``gateway`` command."""
+"""The ``gateway`` command.
 
-import asyncio
+Each command imports what it runs when it is run: all of it together takes seconds, and most commands need little.
+"""
+
 import json
 import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from gateway.app import build_app
-from gateway.client_commands import clients
-from gateway.command import fail, out, read_settings, run, safe_settings
-from gateway.db.engine import database
-from gateway.db.migrate import differences, upgrade
-from gateway.demo.errors import DemoError
-from gateway.demo.run import PROVINCES, run_demo
-from gateway.domain.exact import decode, encode
-from gateway.evidence.sign import CannotSign, sign_report
-from gateway.flow.amend import Document, change
-from gateway.flow.load import Catalogues
-from gateway.key_commands import keys
-from gateway.log_commands import logs, tell_log
-from gateway.sandbox.server import run_sandbox
-from gateway.serve import load_bundled, serve
-from gateway.submit import SubmitError, parameters_of, submit_files, validate_files
-from gateway.verify import read_public_keys, verify_log, verify_one, verify_proof
-from gateway.worker import main as run_worker
+from gateway.command import err, fail, out, read_settings, run, safe_settings
+from gateway.demo import PROVINCES
+from gateway.errors import Hindrance
+
+if TYPE_CHECKING:
+    from gateway.evidence.audit import Audited
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-catalog = typer.Typer(no_args_is_help=True, help="Forms, code lists and agencies.")
-cli.add_typer(catalog, name="catalog")
-cli.add_typer(logs, name="log")
-cli.add_typer(clients, name="client")
-cli.add_typer(keys, name="keys")
+
+
+def _group(name: str, words: str, commands: Callable[[], typer.Typer]) -> None:
+    """Have commands under a name, imported when one of them, or what there is, is asked for."""
+
+    class Later(TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:
+            return self._found.list_commands(ctx)
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            return self._found.get_command(ctx, cmd_name)
+
+        @cached_property
+        def _found(self) -> TyperGroup:
+            return get_group(commands())
+
+    cli.add_typer(typer.Typer(cls=Later, no_args_is_help=True, help=words), name=name)
+
+
+def _catalog() -> typer.Typer:
+    from gateway.catalog_commands import catalog
+
+    return catalog
+
+
+def _log() -> typer.Typer:
+    from gateway.log_commands import logs
+
+    return logs
+
+
+def _client() -> typer.Typer:
+    from gateway.client_commands import clients
+
+    return clients
+
+
+def _keys() -> typer.Typer:
+    from gateway.key_commands import keys
+
+    return keys
+
+
+_group("catalog", "Forms, code lists and agencies.", _catalog)
+_group("log", "The tamper-evident log.", _log)
+_group("client", "API accounts of systems.", _client)
+_group("keys", "The gateway's own keys.", _keys)
 
 
 @cli.command()
@@ -44,10 +79,12 @@ def demo(
     provinces: Annotated[int, typer.Option(help="How many provinces report.", min=1, max=PROVINCES)] = PROVINCES,
 ) -> None:
     """Show the whole journey with a reporting period of the whole country; fails if any figure or delivery is wrong."""
+    import asyncio
+
+    from gateway.demo.run import run_demo
+
     try:
         good = run(run_demo(read_settings(), once, provinces, out))
-    except DemoError as error:
-        raise fail(str(error)) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(130) from None
     if not good:
@@ -59,13 +96,17 @@ def serve_command(
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Serve the API only.")] = False,
 ) -> None:
     """Serve the API, with a worker that forwards reports."""
+    from gateway.serve import serve
+
     run(serve(safe_settings(serves=True, forwards=not no_worker), not no_worker))
 
 
 @cli.command()
 def worker() -> None:
     """Forward reports to upstreams; any number of workers share one database."""
-    run(run_worker(safe_settings(serves=False, forwards=True)))
+    from gateway.worker import main
+
+    run(main(safe_settings(serves=False, forwards=True)))
 
 
 @cli.command()
@@ -73,6 +114,9 @@ def migrate(
     check: Annotated[bool, typer.Option("--check", help="Fail where migrations and models differ.")] = False,
 ) -> None:
     """Bring the database to this version's schema."""
+    from gateway.db.engine import database
+    from gateway.db.migrate import differences, upgrade
+
     settings = read_settings()
 
     async def work() -> list[str]:
@@ -88,52 +132,6 @@ def migrate(
     out.print("[green]✓[/] the database has this version's schema")
 
 
-def _kind(document: object) -> str:
-    if isinstance(document, dict):
-        for key, kind in (("indicators", "form"), ("codes", "codelist"), ("level", "agency")):
-            if key in document:
-                return kind
-    raise ValueError("not a form, a code list or an agency")
-
-
-def _documents(paths: list[Path]) -> list[Document]:
-    files = [file for path in paths for file in (sorted(path.rglob("*.json")) if path.is_dir() else [path])]
-    found: list[Document] = []
-    for file in files:
-        try:
-            content = decode(file.read_bytes())
-            parts = content if isinstance(content, list) else [content]
-            found += [
-                (f"{file}/{number}" if isinstance(content, list) else str(file), _kind(part), part)
-                for number, part in enumerate(parts)
-            ]
-        except (OSError, ValueError) as error:
-            raise fail(f"{file}: {error}") from None
-    return found
-
-
-@catalog.command("load")
-def catalog_load(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="JSON files or folders; the bundled ones if absent.")
-    ] = None,
-) -> None:
-    """Load forms, code lists and agencies: all of them, or, with every fault named, none."""
-    settings = read_settings()
-
-    async def work() -> int:
-        with database(settings) as engine:
-            await upgrade(engine)
-            try:
-                if not paths:
-                    return await load_bundled(engine)
-                return await change(engine, Catalogues(engine), _documents(paths), None)
-            finally:
-                await engine.dispose()
-
-    out.print(f"[green]✓[/] {run(work())} documents new or changed")
-
-
 @cli.command()
 def sandbox(
     port: int = 8900,
@@ -142,6 +140,8 @@ def sandbox(
     record: Annotated[Path | None, typer.Option(help="Also append every arrival to this file.")] = None,
 ) -> None:
     """Run a stand-in national system that takes, checks and lists deliveries."""
+    from gateway.sandbox.server import run_sandbox
+
     run_sandbox(host, port, secret=secret, record=record)
 
 
@@ -154,6 +154,8 @@ def openapi(
     path: Path = DOCUMENT,
 ) -> None:
     """Write the OpenAPI document."""
+    from gateway.app import build_app
+
     document = json.dumps(build_app().openapi(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     if not check:
         path.write_text(document, encoding="utf-8")
@@ -189,6 +191,8 @@ def submit_command(
 
     Credentials from GATEWAY_CLIENT_ID and GATEWAY_CLIENT_SECRET.
     """
+    from gateway.submit import submit_files
+
     if (key is None) != (certificate is None):
         raise fail("--key and --certificate go together")
     sign = None if key is None or certificate is None else _signing(key, certificate)
@@ -198,6 +202,8 @@ def submit_command(
 
 def _signing(key: Path, certificate: Path) -> Callable[[bytes, str], str]:
     """Signs bodies, with the parameters that go with them, as of now, by files that are tried at once."""
+    from gateway.evidence.sign import CannotSign, sign_report
+
     password = os.environ.get("GATEWAY_SIGNING_PASSWORD")
 
     def sign(body: bytes, query: str) -> str:
@@ -218,9 +224,11 @@ def validate_command(
     param: _Parameters = None,
 ) -> None:
     """Check report files on this computer, without a gateway or a network."""
+    from gateway.submit import validate_files
+
     try:
         good = validate_files(files, form, out, param or ())
-    except SubmitError as error:
+    except Hindrance as error:
         raise fail(str(error)) from None
     if not good:
         raise typer.Exit(1)
@@ -234,11 +242,13 @@ def sign_command(
     param: _Parameters = None,
 ) -> None:
     """Sign a report as its agency, and print what goes into the header Report-Signature."""
+    from gateway.submit import parameters_of
+
     if key is None or certificate is None:
         raise fail("--key and --certificate are needed")
     try:
         sys.stdout.write(_signing(key, certificate)(file.read_bytes(), parameters_of(param or ())) + "\n")
-    except (SubmitError, OSError) as error:
+    except (Hindrance, OSError) as error:
         raise fail(str(error)) from None
 
 
@@ -254,6 +264,9 @@ def verify_command(
     ] = None,
 ) -> None:
     """Check a receipt, its proof, or a whole log offline, with the gateway's public keys alone."""
+    from gateway.domain.exact import encode
+    from gateway.verify import read_public_keys, verify_log, verify_one, verify_proof
+
     if receipt is None and proof is None and log is None:
         raise fail("give a receipt, --proof or --log")
     try:
@@ -267,7 +280,24 @@ def verify_command(
         if genuine is not None:
             sys.stdout.write(encode(genuine.claims).decode() + "\n")
         audited = None if log is None else verify_log(log, held or [], public)
-    except SubmitError as error:
+    except Hindrance as error:
         raise fail(str(error)) from None
     if audited is not None:
-        tell_log(audited)
+        _tell_log(audited)
+
+
+def _tell_log(audited: "Audited") -> None:
+    agree = f"{audited.held} held things agree" if audited.held else "nothing that is held was given"
+    if not audited.faults and not audited.has_checkpoint:
+        raise fail(f"there is nothing in it, neither entries nor a checkpoint, so nothing was verified; {agree}")
+    if not audited.faults and not audited.size:
+        out.print(f"[green]✓[/] the log is empty, as its checkpoint says: there is no entry to verify; {agree}")
+        return
+    if not audited.faults:
+        words = f"{audited.size} entries, {audited.signed} of them signed; {audited.held} held things agree"
+        out.print(f"[green]✓[/] nothing was changed: {words}")
+        return
+    first, *others = audited.faults
+    for each in others:
+        err.print(f"  also {each}", highlight=False, soft_wrap=True, markup=False)
+    raise fail(f"the log was changed, first at {first}")

@@ -11,24 +11,24 @@ from uuid import UUID
 
 import typer
 from pydantic import ValidationError
-from rich.table import Column, Table
+from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.access.accounts import Made, end_client, make_client, rotate_client, set_limits, trust
 from gateway.access.documents import ClientDocument, CredentialDocument, LimitsDocument, RotationDocument
 from gateway.access.scopes import Scope
-from gateway.api.clients import client_shown, require_key_address
-from gateway.command import fail, out, read_settings, run
+from gateway.access.shown import client_shown
+from gateway.command import fail, out, read_settings, run, show
 from gateway.db.clients import find_clients
 from gateway.db.engine import database
 from gateway.domain.document import Document, faults
 from gateway.domain.exact import decode, encode
 from gateway.errors import MalformedRequest, NotFound, Text
 from gateway.flow.load import Catalogues
-from gateway.serve import prepare
+from gateway.ready import prepare
 from gateway.submit import SubmitError, read_keys
 
-clients = typer.Typer(no_args_is_help=True, help="API accounts of systems.")
+clients = typer.Typer()
 T = TypeVar("T")
 Asked = TypeVar("Asked", bound=Document)
 
@@ -70,7 +70,9 @@ def _asked(model: type[Asked], **values: Any) -> Asked:
         asked = model.model_validate(values)
     except ValidationError as error:
         raise MalformedRequest(errors=faults(error)) from error
-    if isinstance(asked, CredentialDocument):
+    if isinstance(asked, CredentialDocument) and asked.jwks_uri is not None:
+        from gateway.api.clients import require_key_address  # with all of the API
+
         require_key_address(asked, read_settings())
     return asked
 
@@ -83,7 +85,7 @@ def _tell(made: Made, title: str, as_json: bool) -> None:
     table = Table(show_header=False, title=title)
     for key, value in shown.items():
         table.add_row(key, value)
-    out.print(table)
+    show(table)
     if made.secret:
         out.print("Keep the secret: it is not shown again.")
 
@@ -130,13 +132,13 @@ def client_list(as_json: AsJson = False) -> None:
     if as_json:
         sys.stdout.write(encode(found).decode() + "\n")
         return
-    table = Table(Column("id", no_wrap=True), "name", "agency", "scopes", "last used", "state")
+    table = Table("id", "name", "agency", "scopes", "last used", "state")
     for each in found:
         state = "revoked" if each["revoked_at"] else ""
         used = each["last_used_at"]
         words = "never" if used is None else f"{used:%Y-%m-%d %H:%M}"
         table.add_row(str(each["id"]), each["name"], each["agency"] or "", " ".join(each["scopes"]), words, state)
-    out.print(table)
+    show(table)
 
 
 @clients.command("rotate")

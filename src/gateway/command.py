@@ -1,25 +1,22 @@
-"""What all commands share: settings, running to the end, and failing in a sentence."""
+"""What all commands share: settings, running to the end, failing in a sentence, and tables.
+
+What only some commands need is imported when it is needed: the whole of it takes longer than most of them.
+"""
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
-from uvicorn.loops.auto import auto_loop_factory
 
-from gateway.db.programs import EmbeddedServerError
-from gateway.db.roles import UnfitRole
-from gateway.db.schema import UnfitSchema
-from gateway.errors import GatewayError
-from gateway.evidence.anchors import UnreadableAnchors
-from gateway.keys import MissingKeys
-from gateway.logs import configure_logs
-from gateway.safety import UnsafeConfiguration, require_safe
-from gateway.settings import Settings
-from gateway.submit import SubmitError
+from gateway.errors import GatewayError, Hindrance
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from gateway.settings import Settings
 
 out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
 T = TypeVar("T")
@@ -30,7 +27,18 @@ def fail(message: str) -> typer.Exit:
     return typer.Exit(1)
 
 
-def read_settings() -> Settings:
+def show(table: "Table") -> None:
+    """Print a table with whole values: where the terminal is narrower its lines are wrapped, and nothing is cut."""
+    width = out.measure(table, options=out.options.update(width=10_000)).maximum
+    Console(width=width).print(table)
+
+
+def read_settings() -> "Settings":
+    from pydantic import ValidationError
+
+    from gateway.logs import configure_logs
+    from gateway.settings import Settings
+
     try:
         settings = Settings()
     except ValidationError as error:
@@ -40,8 +48,10 @@ def read_settings() -> Settings:
     return settings
 
 
-def safe_settings(*, serves: bool, forwards: bool) -> Settings:
+def safe_settings(*, serves: bool, forwards: bool) -> "Settings":
     """Settings to run the API or a worker by; in production, all that is unsafe about them ends the command with 2."""
+    from gateway.safety import UnsafeConfiguration, require_safe
+
     settings = read_settings()
     try:
         require_safe(settings, serves=serves, forwards=forwards)
@@ -54,11 +64,13 @@ def safe_settings(*, serves: bool, forwards: bool) -> Settings:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
+    from uvicorn.loops.auto import auto_loop_factory
+
     try:
         with asyncio.Runner(loop_factory=auto_loop_factory(use_subprocess=False)) as runner:
             return runner.run(work)
-    except (EmbeddedServerError, MissingKeys, SubmitError, UnfitRole, UnfitSchema, UnreadableAnchors) as error:
-        raise fail(str(error)) from None
+    except Hindrance as hindrance:
+        raise fail(str(hindrance)) from None
     except GatewayError as error:
         for place in error.errors:
             err.print(f"  {place.pointer}: {place.message.en}", highlight=False, soft_wrap=True, markup=False)

@@ -26,6 +26,10 @@ class Place(NamedTuple):
     message: Text
 
 
+class Hindrance(RuntimeError):
+    """Why a command cannot do its work, in words for whoever runs it."""
+
+
 class GatewayError(Exception):
     """Base of every refusal. Raised only for what must leave no trace; a rejected report is data."""
 

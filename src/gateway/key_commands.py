@@ -8,17 +8,17 @@ from typing import Annotated
 
 import typer
 from joserfc.jwk import OKPKey
-from rich.table import Column, Table
+from rich.table import Table
 
-from gateway.command import fail, out, read_settings, run
+from gateway.command import fail, out, read_settings, run, show
 from gateway.db.engine import database
 from gateway.flow.reencrypt import reencrypt
 from gateway.key_files import PURPOSES, TAKEN_UP, KeyFile, key_files, make_key
 from gateway.keys import MissingKeys, load_keys
-from gateway.serve import prepare
+from gateway.ready import prepare
 from gateway.settings import Settings
 
-keys = typer.Typer(no_args_is_help=True, help="The gateway's own keys.")
+keys = typer.Typer()
 
 
 @keys.command("list")
@@ -29,10 +29,10 @@ def key_list(as_json: Annotated[bool, typer.Option("--json", help="Print only JS
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
         return
-    table = Table(*(Column(name, no_wrap=True) for name in ("purpose", "file", "state", "kid")))
+    table = Table("purpose", "file", "state", "kid")
     for each in found:
         table.add_row(each["purpose"], each["file"], each["state"], each["kid"] or "")
-    out.print(table)
+    show(table)
 
 
 def _shown(files: list[KeyFile]) -> list[dict[str, str | None]]:

@@ -15,6 +15,8 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 from joserfc.jwk import OKPKey
 
+from gateway.errors import Hindrance
+
 DEVELOPMENT = "-development"
 """At the end of the names of keys that were made without anybody asking for them."""
 TAKEN_UP = timedelta(seconds=30)
@@ -22,7 +24,7 @@ TAKEN_UP = timedelta(seconds=30)
 _MADE_AT = re.compile(r"-(\d{8}T\d{6}Z)")
 
 
-class MissingKeys(RuntimeError):
+class MissingKeys(Hindrance):
     """There are no keys where there must be, or they may not be used; the message says which and where."""
 
 

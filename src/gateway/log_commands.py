@@ -6,20 +6,18 @@ from typing import Annotated
 
 import typer
 
-from gateway.command import err, fail, out, read_settings, run
+from gateway.command import err, out, read_settings, run
 from gateway.db.deadline import watch_of
 from gateway.db.engine import database, driver
 from gateway.db.schema import require_fit
 from gateway.domain.exact import encode
-from gateway.evidence.audit import Audited
 from gateway.evidence.export import export
 from gateway.evidence.reading import NotAnExport
 from gateway.flow.confront.walk import Confrontation
 from gateway.flow.load import Catalogues
-from gateway.submit import SubmitError
-from gateway.verify import read_held, read_public_keys
+from gateway.verify import CannotVerify, read_held, read_public_keys
 
-logs = typer.Typer(no_args_is_help=True, help="The tamper-evident log.")
+logs = typer.Typer()
 _MOST_SHOWN = 1000
 """Contradictions that are named; more of them are counted."""
 
@@ -83,7 +81,7 @@ async def _confront(confrontation: Confrontation) -> int:
                 err.print("[bold red]✗[/] ", end="", highlight=False)
                 err.print(str(each), highlight=False, soft_wrap=True, markup=False)
     except NotAnExport as error:
-        raise SubmitError(f"the log cannot be read: {error}") from error
+        raise CannotVerify(f"the log cannot be read: {error}") from error
     counted, audited = confrontation.counted, confrontation.audited
     looked = (
         f"{counted.reports} reports ({counted.older} of them older than the log), {counted.deliveries} deliveries, "
@@ -100,21 +98,3 @@ async def _confront(confrontation: Confrontation) -> int:
     else:
         out.print(f"[green]✓[/] the tables say what the log says: {looked}", highlight=False)
     return found
-
-
-def tell_log(audited: Audited) -> None:
-    """Say what came of verifying a log; raises ``typer.Exit`` for a log that was changed."""
-    agree = f"{audited.held} held things agree" if audited.held else "nothing that is held was given"
-    if not audited.faults and not audited.has_checkpoint:
-        raise fail(f"there is nothing in it, neither entries nor a checkpoint, so nothing was verified; {agree}")
-    if not audited.faults and not audited.size:
-        out.print(f"[green]✓[/] the log is empty, as its checkpoint says: there is no entry to verify; {agree}")
-        return
-    if not audited.faults:
-        words = f"{audited.size} entries, {audited.signed} of them signed; {audited.held} held things agree"
-        out.print(f"[green]✓[/] nothing was changed: {words}")
-        return
-    first, *others = audited.faults
-    for each in others:
-        err.print(f"  also {each}", highlight=False, soft_wrap=True, markup=False)
-    raise fail(f"the log was changed, first at {first}")

@@ -14,16 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.api.incoming import Bounds, bounded
 from gateway.app import build_app, build_gateway
-from gateway.catalog import bundled_documents
 from gateway.db.engine import Way, ways
-from gateway.db.migrate import upgrade
 from gateway.db.roles import Role, require_role, taking
 from gateway.db.schema import require_fit
 from gateway.evidence.note import LogSigner
 from gateway.evidence.sealer import Sealer
-from gateway.flow.amend import Document, fill
-from gateway.flow.load import Catalogues
 from gateway.flow.wake import Notifier
+from gateway.ready import prepare
 from gateway.settings import Settings
 from gateway.worker import Worker
 
@@ -45,26 +42,6 @@ def most_connections(settings: Settings) -> int:
     """As many as set, if the process may open so many files; some are kept for the database and for upstreams."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, min(settings.max_connections, files - files // 4))
-
-
-async def prepare(engine: AsyncEngine, settings: Settings) -> None:
-    """Make the database ready: the embedded one by itself, any other only if it has a schema this version runs on.
-
-    Raises ``UnfitSchema``.
-    """
-    if settings.database_url is None:
-        await upgrade(engine)
-        await load_bundled(engine)
-    else:
-        await require_fit(engine)
-
-
-async def load_bundled(engine: AsyncEngine) -> int:
-    """Add to the catalogue the bundled documents that it lacks, and return how many."""
-    documents: list[Document] = [
-        (f"{each.kind}:{number}", each.kind, each.document) for number, each in enumerate(bundled_documents())
-    ]
-    return await fill(engine, Catalogues(engine), documents)
 
 
 async def serve(settings: Settings, with_worker: bool) -> None:

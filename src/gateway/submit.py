@@ -20,7 +20,7 @@ from gateway.domain.exact import decode
 from gateway.domain.form import Form, FormFault
 from gateway.domain.form_document import FormDocument
 from gateway.domain.report import Finding
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Hindrance
 from gateway.evidence.receipts import key_set
 from gateway.flow.judge import Knowledge, verdict_on
 from gateway.flow.load import catalogue_of
@@ -36,7 +36,7 @@ Sign: TypeAlias = Callable[[bytes, str], str]
 """Signs a body, with the parameters that go with it."""
 
 
-class SubmitError(RuntimeError):
+class SubmitError(Hindrance):
     """Something a person running the command has to mend; the message says what."""
 
 

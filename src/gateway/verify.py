@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.domain.exact import decode
+from gateway.errors import Hindrance
 from gateway.evidence.audit import Audited, audit
 from gateway.evidence.held import Held, Keys, NotHeld, Receipt, hold, require_same
 from gateway.evidence.merkle import InvalidProof
@@ -16,33 +17,36 @@ from gateway.evidence.note import Checkpoint, InvalidNote, vkeys
 from gateway.evidence.proofs import read_proof
 from gateway.evidence.reading import NotAnExport
 from gateway.evidence.receipts import InvalidReceipt, key_set, verify_receipt
-from gateway.submit import SubmitError
+
+
+class CannotVerify(Hindrance):
+    """Something is not genuine, or cannot be read; the message says what."""
 
 
 def read_public_keys(files: Sequence[Path]) -> Keys:
-    """The gateway's public keys, of files as it publishes or published them. Raises ``SubmitError``."""
+    """The gateway's public keys, of files as it publishes or published them. Raises ``CannotVerify``."""
     members = []
     for file in files:
         try:
             document = decode(_read(file))
             key_set(document), vkeys(document)
         except ValueError as error:
-            raise SubmitError(f"{file}: {error}") from error
+            raise CannotVerify(f"{file}: {error}") from error
         members += document["keys"]
     return Keys(key_set({"keys": members}), vkeys({"keys": members}))
 
 
 def verify_one(receipt: str, keys: Keys, payload: Path | None) -> Receipt:
-    """A receipt, given as itself or as a file. Raises ``SubmitError`` unless it is genuine."""
+    """A receipt, given as itself or as a file. Raises ``CannotVerify`` unless it is genuine."""
     given = Path(receipt)
     text = given.read_text(encoding="utf-8") if len(receipt) < 255 and given.exists() else receipt
     text = _within(text.strip())
     try:
         claims: dict[str, Any] = verify_receipt(text, keys.receipts)
     except (InvalidReceipt, ValueError) as error:
-        raise SubmitError(f"not genuine: {error}") from error
+        raise CannotVerify(f"not genuine: {error}") from error
     if payload is not None and hashlib.sha256(_read(payload)).hexdigest() != claims["sha256"]:
-        raise SubmitError(f"genuine, but not for the bytes of {payload}")
+        raise CannotVerify(f"genuine, but not for the bytes of {payload}")
     return Receipt(claims, text)
 
 
@@ -53,11 +57,11 @@ def _within(text: str) -> str:
     try:
         return str(decode(text.encode())["receipt"])
     except (ValueError, KeyError) as error:
-        raise SubmitError("not a receipt, nor an answer that holds one") from error
+        raise CannotVerify("not a receipt, nor an answer that holds one") from error
 
 
 def verify_proof(file: Path, receipt: Receipt | None, keys: Keys) -> tuple[int, Checkpoint]:
-    """The place in the log that a proof shows, and the checkpoint it leads to. Raises ``SubmitError``.
+    """The place in the log that a proof shows, and the checkpoint it leads to. Raises ``CannotVerify``.
 
     With a receipt, that it is the place of just that report.
     """
@@ -67,25 +71,25 @@ def verify_proof(file: Path, receipt: Receipt | None, keys: Keys) -> tuple[int, 
         if receipt is not None:
             require_same(receipt, proof, signed)
     except (InvalidNote, InvalidProof, ValueError) as error:
-        raise SubmitError(f"{file} proves nothing: {error}") from error
+        raise CannotVerify(f"{file} proves nothing: {error}") from error
     return proof.index, signed
 
 
 def verify_log(export: str, held: Sequence[Path], keys: Keys) -> Audited:
-    """What is wrong with a log, by its export (a file, or ``-``) and what is held. Raises ``SubmitError``."""
+    """What is wrong with a log, by its export (a file, or ``-``) and what is held. Raises ``CannotVerify``."""
     found = read_held(held, keys)
     try:
         return _audited(export, found, keys)
     except (NotAnExport, OSError) as error:
-        raise SubmitError(f"{export}: {error}") from error
+        raise CannotVerify(f"{export}: {error}") from error
 
 
 def read_held(held: Sequence[Path], keys: Keys) -> Held:
-    """What is held of a log, of files and folders. Raises ``SubmitError`` for what proves nothing."""
+    """What is held of a log, of files and folders. Raises ``CannotVerify`` for what proves nothing."""
     try:
         return hold(_texts(held), keys)
     except NotHeld as error:
-        raise SubmitError(f"held, but not genuine: {error}") from error
+        raise CannotVerify(f"held, but not genuine: {error}") from error
 
 
 def _audited(export: str, held: Held, keys: Keys) -> Audited:
@@ -113,4 +117,4 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise SubmitError(f"{file}: {error.strerror}") from error
+        raise CannotVerify(f"{file}: {error.strerror}") from error

@@ -8,10 +8,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from gateway.app import build_app
+from described import DOCUMENT
 from rights import ANYBODY, RIGHTS
 
-DOCUMENT: dict[str, Any] = build_app().openapi()
 OPERATIONS = [
     pytest.param(path, method, operation, id=f"{method} {path}")
     for path, methods in sorted(DOCUMENT["paths"].items())
@@ -74,6 +73,10 @@ def test_every_reference_leads_somewhere() -> None:
         for step in reference.removeprefix("#/").split("/"):
             assert step in node, reference
             node = node[step]
+
+
+def test_the_document_of_the_repository_is_the_one_that_is_served(app: FastAPI) -> None:
+    assert app.openapi() == DOCUMENT, "run 'gateway openapi'"
 
 
 async def test_the_pages_need_nothing_from_the_internet(app: FastAPI) -> None:

@@ -14,11 +14,11 @@ from joserfc import jwt
 from joserfc.jwk import OKPKey
 from uuid_utils.compat import uuid7
 
+from described import DOCUMENT
 from factories import a_codelist, a_form, a_regime, a_report, an_agency, body
 from forwarding import connect_upstream, deliveries
 from gateway.access.scopes import Scope
 from gateway.api.deps import Gateway
-from gateway.app import build_app
 from gateway_under_test import NewClient, accepted, add_account, bearer, connected, in_process, push
 from rights import GUARDED, RIGHTS, call
 
@@ -254,7 +254,7 @@ PLACES: dict[str, dict[str, Entry]] = {
 def places() -> dict[str, set[str]]:
     """The places of each guarded route where something could be named, by what it says of itself."""
     found: dict[str, set[str]] = {}
-    for path, methods in build_app().openapi()["paths"].items():
+    for path, methods in DOCUMENT["paths"].items():
         for method, operation in methods.items():
             names = {
                 parameter["name"] if parameter["in"] != "path" else f"{{{parameter['name']}}}"

@@ -21,10 +21,11 @@ from gateway.evidence.faults import Fault, Wrong
 from gateway.evidence.held import Keys, hold
 from gateway.evidence.merkle import leaf_hash
 from gateway.evidence.note import LogSigner, vkeys
-from gateway.evidence.proofs import proof_shown, prove
+from gateway.evidence.proofs import proof_shown
 from gateway.evidence.public import public_keys
 from gateway.evidence.receipts import Signer, key_set
 from gateway.evidence.sealer import Sealer
+from gateway.evidence.tree import prove
 from gateway.keys import load_keys
 from gateway.settings import Settings
 from gateway_under_test import connected

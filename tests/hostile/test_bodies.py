@@ -16,14 +16,13 @@ from fastapi import FastAPI
 from hypothesis import settings
 
 from corpus import CANARY, FORM, JSON, KEYS, LINES, Hostile, bomb, hostile_forms, hostile_json, hostile_lines, text
+from described import DOCUMENT
 from factories import a_report
 from forwarding import connect_upstream, deliveries
 from gateway.access.scopes import Scope
 from gateway.api.deps import Gateway
-from gateway.app import build_app
 from gateway_under_test import NewClient, accepted, add_account, bearer, connected
 
-DOCUMENT = build_app().openapi()
 FREE = frozenset({"options"})
 """Members that may hold anything: what is in them is judged by the kind of connector alone."""
 PREFIX = "urn:report-gateway:problem:"

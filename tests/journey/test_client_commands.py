@@ -8,6 +8,7 @@ import pytest
 from joserfc.jwk import OKPKey
 from typer.testing import CliRunner
 
+from gateway.access.scopes import Scope
 from gateway.cli import cli
 from gateway.settings import Settings
 
@@ -44,6 +45,17 @@ def test_a_client_is_made_limited_rotated_and_revoked() -> None:
     client("revoke", identity)
     assert found(identity)["revoked_at"] is not None
     assert identity in client("list")
+
+
+def test_the_list_shows_whole_values_however_narrow_the_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "Hệ thống báo cáo của Sở Nông nghiệp và Môi trường thành phố Hà Nội, bản thử thứ hai"
+    scopes = sorted(Scope)
+    options = [option for scope in scopes for option in ("--scope", scope)]
+    identity = json.loads(client("create", name, "--agency", "H26", *options, "--json"))["client_id"]
+    monkeypatch.setenv("COLUMNS", "40")
+    [line] = [line for line in client("list").splitlines() if identity in line]
+    assert [cell.strip() for cell in line.split("│")[1:4]] == [identity, name, "H26"]
+    assert sorted(line.split("│")[4].split()) == scopes
 
 
 def test_a_client_with_keys_of_its_own_has_no_secret(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from gateway.app import build_gateway
 from gateway.db.engine import open_engine
 from gateway.db.migrate import upgrade
 from gateway.db.schema import MIGRATIONS, UnfitSchema, require_fit, revisions
-from gateway.serve import prepare
+from gateway.ready import prepare
 from gateway.settings import Settings
 from gateway_under_test import accepted, add_account, bearer, databases, in_process, shown
 

@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import GatewayParts
 from gateway.api.frame import By, Framed, StateAsked
 from gateway.api.parameters import Form, Indicators, PeriodRange
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.stream import TABLES, Streamed, Table, chosen_format
 from gateway.domain.form_document import Type
 from gateway.flow.aggregate import aggregate
@@ -18,7 +19,7 @@ from gateway.flow.look import look
 from gateway.flow.question import Question, ask
 from gateway.formats.parquet import BOOLEAN, Kind, number
 
-router = APIRouter(prefix="/v1", tags=["aggregates"])
+router = Router(prefix="/v1", tags=["aggregates"])
 
 _EXAMPLE: dict[str, Any] = {
     "form": "TTHC_06A",

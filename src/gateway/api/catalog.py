@@ -4,7 +4,7 @@ import re
 from datetime import date, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel
 
 from gateway.api.amend import WRITE, amend, document_of, read_named, require_whole_country
@@ -15,6 +15,7 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
 from gateway.api.parameters import AgencyCode, AgencyName, CodeListId, FormCode, PeriodRange, Under
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.subtree import agency_keys, covers, root_of
 from gateway.domain.agency import AGENCY_CODE, Agency, Level
 from gateway.domain.catalogue import Catalogue
@@ -30,7 +31,7 @@ from gateway.flow.question import read_periods
 from gateway.flow.unpack import XLSX
 from gateway.formats.xlsx_template import template_xlsx
 
-router = APIRouter(prefix="/v1", tags=["catalogue"])
+router = Router(prefix="/v1", tags=["catalogue"])
 
 _DAY = r"^\d{4}-\d{2}-\d{2}$"
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import Follower, GatewayParts, NewestCatalogue, Spoken, Today
@@ -13,6 +13,7 @@ from gateway.api.json import Json
 from gateway.api.lists import Limit, bad_cursor, from_cursor, to_cursor
 from gateway.api.parameters import OnlyForm, Under, form_key
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.shapes import ACCEPTED, ReportHead
 from gateway.api.subtree import agency_keys
 from gateway.db.changes import Change, Position, WantedChanges, find_changes
@@ -20,7 +21,7 @@ from gateway.db.engine import driver
 from gateway.domain.report import Status
 from gateway.errors import Language
 
-router = APIRouter(prefix="/v1", tags=["aggregates"])
+router = Router(prefix="/v1", tags=["aggregates"])
 
 _START = Position(0, 0)
 _MOST_TRANSACTIONS, _MOST_EVENTS = 2**64, 2**63

@@ -1,15 +1,15 @@
 """Routes of whoever manages clients: make them, see them, give them new credentials, end them."""
 
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel
-from sqlalchemy import Row
 
 from gateway.access.accounts import Made, Sees, end_client, make_client, rotate_client, set_limits
 from gateway.access.documents import ClientDocument, CredentialDocument, LimitsDocument, RotationDocument
+from gateway.access.shown import client_shown
 from gateway.access.tokens import Caller
 from gateway.api.body import read_document, takes
 from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue, Registrar, Today
@@ -17,6 +17,7 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
 from gateway.api.parameters import Under, wrong
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.subtree import agencies_asked, covers
 from gateway.connectors.fetch import FetchFailed, check_address
 from gateway.db.clients import KeptClient, find_clients, lock_client
@@ -27,7 +28,7 @@ from gateway.settings import Settings
 
 Asked = TypeVar("Asked", bound=CredentialDocument)
 
-router = APIRouter(prefix="/v1/clients", tags=["access"])
+router = Router(prefix="/v1/clients", tags=["access"])
 
 
 class PinnedKey(BaseModel):
@@ -212,39 +213,3 @@ def _there(kept: KeptClient | None) -> KeptClient:
     if kept is None:
         raise NotFound()
     return kept
-
-
-def client_shown(kept: KeptClient) -> dict[str, Any]:
-    """A client as whoever manages it sees it."""
-    row = kept.row
-    uses = [each.last_used_at for each in kept.credentials if each.last_used_at is not None]
-    return {
-        "id": row.id,
-        "name": row.name,
-        "agency": row.agency,
-        "scopes": row.scopes,
-        "made_at": row.made_at,
-        "made_by": row.made_by,
-        "revoked_at": row.revoked_at,
-        "last_used_at": max(uses, default=None),
-        "certificate_bound": row.certificate_bound,
-        "limits": {each: getattr(row, each) for each in LimitsDocument.model_fields},
-        "credentials": [_credential_shown(each) for each in kept.credentials],
-    }
-
-
-def _credential_shown(row: Row[Any]) -> dict[str, Any]:
-    keys = None if row.keys is None else [{"kid": key["kid"], "alg": key["alg"]} for key in row.keys["keys"]]
-    return {"keys": keys} | {
-        name: getattr(row, name)
-        for name in (
-            "id",
-            "kind",
-            "uri",
-            "valid_from",
-            "expires_at",
-            "revoked_at",
-            "last_used_at",
-            "last_address",
-        )
-    }

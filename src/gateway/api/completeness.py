@@ -5,13 +5,14 @@ from datetime import date
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import AnyCaller, GatewayParts, NewestCatalogue, Today
 from gateway.api.json import Json
 from gateway.api.parameters import Form, PeriodRange, Under, period_codes, require_form, wrong
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.stream import CSV, JSON, chosen_format
 from gateway.api.subtree import root_of
 from gateway.db.engine import clock, driver
@@ -22,7 +23,7 @@ from gateway.errors import Text
 from gateway.flow.track import GROUPS, Completeness, completeness
 from gateway.formats.csv import csv_header, csv_lines
 
-router = APIRouter(prefix="/v1", tags=["obligations"])
+router = Router(prefix="/v1", tags=["obligations"])
 
 _ROW: dict[str, Any] = {
     "agency": "H26",

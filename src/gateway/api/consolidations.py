@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.body import read_document, takes
@@ -14,6 +14,7 @@ from gateway.api.parameters import ExactAgency, OnePeriod, OnlyForm, Under, form
 from gateway.api.push import answer_of, push_of
 from gateway.api.refusals import problems
 from gateway.api.reports import whole_report
+from gateway.api.router import Router
 from gateway.api.shapes import REJECTED, FullReport, LineageShape, ReportAnswer
 from gateway.api.subtree import agency_keys
 from gateway.db.consolidations import find_consolidations
@@ -31,7 +32,7 @@ from gateway.errors import (
 from gateway.flow.consolidate import asked_for, lineage, lineage_shown, prepare_consolidation
 from gateway.flow.prepare import find_agency
 
-router = APIRouter(prefix="/v1/consolidations", tags=["consolidations"])
+router = Router(prefix="/v1/consolidations", tags=["consolidations"])
 
 _TRIES = 5
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from gateway.api.delivery_filter import Filter
 from gateway.api.deps import GatewayParts, NewestCatalogue, Operator
@@ -18,6 +18,7 @@ from gateway.api.forwarding import (
 from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, page, uuid_cursor
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.sight import WHY, Because, Sight
 from gateway.db.attempts import find_attempts
 from gateway.db.connectors import connectors_ever
@@ -28,7 +29,7 @@ from gateway.domain.delivery import DeliveryState
 from gateway.errors import NotFound, Text
 from gateway.flow.steer import give_up_delivery, retry_delivery
 
-router = APIRouter(prefix="/v1", tags=["operations"])
+router = Router(prefix="/v1", tags=["operations"])
 
 
 @router.get(

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from uuid_utils.compat import uuid7
 
@@ -15,6 +15,7 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
 from gateway.api.parameters import ExactAgency, OnlyForm, Under, period_codes, require_form, require_period, wrong
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.subtree import agencies_asked
 from gateway.db.engine import clock, driver
 from gateway.domain.calendar import civil_date
@@ -25,7 +26,7 @@ from gateway.domain.period import PERIOD_PATTERN
 from gateway.errors import Forbidden, StateConflict, Text
 from gateway.flow.prepare import find_agency
 
-router = APIRouter(prefix="/v1", tags=["obligations"])
+router = Router(prefix="/v1", tags=["obligations"])
 
 
 class ExtensionRequest(Document):

@@ -3,18 +3,19 @@
 import shutil
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Response
+from fastapi import Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import GatewayParts, Spoken
 from gateway.api.json import Json
+from gateway.api.router import Router
 from gateway.db.deadline import watch_of
 from gateway.db.engine import is_outage
 from gateway.db.schema import UnfitSchema, require_fit
 
-router = APIRouter(tags=["operating"])
+router = Router(tags=["operating"])
 
 _LONGEST_ANSWER = 3.0
 """Seconds for the database to say that it is there."""

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import GatewayParts
@@ -13,13 +13,14 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, page
 from gateway.api.parameters import Form, PeriodRange, wrong
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.domain.as_of import AsOf, read_as_of
 from gateway.errors import Text
 from gateway.flow.look import look
 from gateway.flow.question import ask
 from gateway.flow.trace import trace
 
-router = APIRouter(prefix="/v1", tags=["aggregates"])
+router = Router(prefix="/v1", tags=["aggregates"])
 
 _PARAMETERS = {"form", "period", "under", "by", "indicator", "agencies", "as_of", "limit", "cursor"}
 _ITEM: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
 
 from gateway.api.amend import require_whole_country
@@ -11,6 +11,7 @@ from gateway.api.deps import GatewayParts, NewestCatalogue, Operator, Reader, To
 from gateway.api.json import Json
 from gateway.api.lists import Limit
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.stream import JSON, NDJSON, chosen_format
 from gateway.api.subtree import require_covered
 from gateway.db.engine import driver
@@ -19,10 +20,10 @@ from gateway.db.reading import find_report
 from gateway.domain.exact import encode
 from gateway.errors import MalformedRequest, NotFound, Place, ProofPending, Text
 from gateway.evidence.export import checkpoint_shown, entry_shown, page_of
-from gateway.evidence.proofs import hashes_shown, proof_shown, prove
-from gateway.evidence.tree import consistency_path
+from gateway.evidence.proofs import hashes_shown, proof_shown
+from gateway.evidence.tree import consistency_path, prove
 
-router = APIRouter(prefix="/v1", tags=["log"])
+router = Router(prefix="/v1", tags=["log"])
 
 _NOTE = """report.gateway.example/log
 3

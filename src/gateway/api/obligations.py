@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import AnyCaller, GatewayParts, NewestCatalogue, Today
@@ -13,6 +13,7 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, page
 from gateway.api.parameters import ExactAgency, OnlyForm, Under, period_codes, require_form
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.subtree import agencies_asked
 from gateway.db.engine import clock, driver
 from gateway.domain.calendar import civil_date
@@ -23,7 +24,7 @@ from gateway.domain.report import ReportKind, Status
 from gateway.flow.remind import obligation_shown
 from gateway.flow.track import Tracked, named_periods, track
 
-router = APIRouter(prefix="/v1", tags=["obligations"])
+router = Router(prefix="/v1", tags=["obligations"])
 
 _PAST = timedelta(days=366)
 _OBLIGATION: dict[str, Any] = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from gateway.api.deps import GatewayParts
@@ -16,6 +16,7 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, bad_cursor, from_cursor, page
 from gateway.api.parameters import Form, Indicators, PeriodRange
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.stream import CSV, JSON, PARQUET, TABLES, Body, Streamed, chosen_format
 from gateway.domain.as_of import AsOf, read_as_of
 from gateway.flow.look import look
@@ -25,7 +26,7 @@ from gateway.formats.csv import csv_header
 from gateway.formats.observations import CsvLines, JsonLines, in_pieces
 from gateway.formats.parquet import INTEGER, VALUE, parquet_lines
 
-router = APIRouter(prefix="/v1", tags=["aggregates"])
+router = Router(prefix="/v1", tags=["aggregates"])
 
 Since = Annotated[
     str | None,

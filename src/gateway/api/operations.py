@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from gateway.access.tokens import Caller
 from gateway.api.body import read_document, takes
@@ -28,6 +28,7 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page, uuid_cursor
 from gateway.api.parameters import wrong
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.sight import WHY, Because, Name, Sight
 from gateway.connectors.connector import ConnectorSettings, InvalidConnectorOptions, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
@@ -49,7 +50,7 @@ from gateway.flow.steer import (
 )
 from gateway.flow.take_up import Choice, retry_connector
 
-router = APIRouter(prefix="/v1", tags=["operations"])
+router = Router(prefix="/v1", tags=["operations"])
 
 WITNESS = "witness"
 TakenUp = Literal["pending", "refused", "exhausted"]

@@ -7,13 +7,14 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue, Operator
 from gateway.api.json import Json
 from gateway.api.parameters import OnePeriod, OnlyForm, form_key, require_period
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.sight import Name, Sight
 from gateway.connectors.connector import Answers, Connector, ConnectorSettings, InvalidConnectorSettings, UpstreamSilent
 from gateway.connectors.registry import UnknownConnectorKind, open_connector
@@ -24,7 +25,7 @@ from gateway.errors import NotFound, StateConflict, Text, UpstreamFailed
 from gateway.flow.reconcile import Comparison, Difference, Differing, heal, reconcile
 from gateway.flow.steer import opened
 
-router = APIRouter(prefix="/v1", tags=["operations"])
+router = Router(prefix="/v1", tags=["operations"])
 
 _MOST_SHOWN = 1000
 

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.access.tokens import Caller
@@ -14,6 +14,7 @@ from gateway.api.json import Json
 from gateway.api.lists import Cursor, Limit, from_cursor, page
 from gateway.api.parameters import RegimeCode
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.subtree import covers
 from gateway.domain.agency import Level
 from gateway.domain.calendar import CalendarYear
@@ -22,7 +23,7 @@ from gateway.domain.period import FIRST_YEAR, LAST_YEAR, Frequency, Period, peri
 from gateway.domain.regime import Regime, RegimeDocument
 from gateway.errors import Forbidden, NotFound, Text
 
-router = APIRouter(prefix="/v1", tags=["regimes"])
+router = Router(prefix="/v1", tags=["regimes"])
 
 _REGIME: dict[str, Any] = {
     "code": "LAND_HN",

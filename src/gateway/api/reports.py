@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from gateway.access.scopes import Scope
@@ -32,6 +32,7 @@ from gateway.api.parameters import ExactAgency, OnePeriod, OnlyForm, Under, form
 from gateway.api.push import push_of
 from gateway.api.refusals import problems
 from gateway.api.relay import ENDED, RELAYED, ended_at, may_speak_for, relayed
+from gateway.api.router import Router
 from gateway.api.shapes import (
     BATCH_BODY,
     BATCH_LINES,
@@ -68,7 +69,7 @@ from gateway.flow.review import Ending, end_report
 from gateway.flow.show import decompress, ended, report_shown
 from gateway.flow.unpack import JSON, READERS
 
-router = APIRouter(prefix="/v1/reports", tags=["reports"])
+router = Router(prefix="/v1/reports", tags=["reports"])
 
 
 @router.post(

@@ -6,12 +6,13 @@ What the clients sdmx1 and pysdmx send and need is what these are made for.
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi import Path as PathParameter
 
 from gateway.access.tokens import Caller
 from gateway.api.deps import Gateway, GatewayParts, NewestCatalogue, Today
 from gateway.api.problems import language_of
+from gateway.api.router import Router
 from gateway.api.sdmx_access import AnyStatistician, Statistician
 from gateway.api.sdmx_data import OFFERED, DataRequest, StreamedData
 from gateway.api.sdmx_errors import NotImplementedHere, SdmxRoute
@@ -42,7 +43,7 @@ from gateway.formats.sdmx_ml import ML_2_1, ML_3_0
 from gateway.formats.sdmx_ml_structures import structure_message
 from gateway.formats.sdmx_structures import Artefact, Constraint, Kind, Reference, StructureMessage
 
-router = APIRouter(prefix="/sdmx", tags=["sdmx"], route_class=SdmxRoute)
+router = Router(prefix="/sdmx", tags=["sdmx"], route_class=SdmxRoute)
 
 _ML_2_1 = "application/vnd.sdmx.structure+xml;version=2.1"
 _ML_3_0 = "application/vnd.sdmx.structure+xml;version=3.0.0"

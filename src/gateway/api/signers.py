@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Self
 
 from cryptography import x509
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.access.tokens import Caller
@@ -13,6 +13,7 @@ from gateway.api.deps import GatewayParts, NewestCatalogue, Registrar, Today
 from gateway.api.json import Json
 from gateway.api.parameters import AgencyName
 from gateway.api.refusals import problems
+from gateway.api.router import Router
 from gateway.api.subtree import require_covered
 from gateway.db.engine import clock, driver
 from gateway.db.log import add_entries
@@ -23,7 +24,7 @@ from gateway.domain.entry import new_entry
 from gateway.errors import NotFound
 from gateway.evidence.signatures import subject_of
 
-router = APIRouter(prefix="/v1/agencies", tags=["access"])
+router = Router(prefix="/v1/agencies", tags=["access"])
 _LONGEST_NAME = 2000
 """Bytes of a name: it is looked up by an index, which takes no longer ones."""
 

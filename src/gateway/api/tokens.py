@@ -3,7 +3,7 @@
 from dataclasses import replace
 from urllib.parse import unquote_plus
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from gateway.access.assertions import ASSERTION_TYPE, read_assertion
@@ -12,10 +12,11 @@ from gateway.api.body import media_type_of, read_body
 from gateway.api.deps import GatewayParts, admit
 from gateway.api.identify import Claim, basic_claim, identify
 from gateway.api.json import Json
+from gateway.api.router import Router
 from gateway.errors import GatewayError, MalformedRequest, TooManyRequests
 from gateway.evidence.public import public_keys
 
-router = APIRouter(tags=["access"])
+router = Router(tags=["access"])
 
 _ONCE = ("scope", "client_id", "client_assertion", "client_assertion_type")
 _MOST_BYTES = 16 * 1024

@@ -11,13 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.errors import Text
+from gateway.errors import Hindrance, Text
 
 MAJOR_VERSION = 18
 _COPIES = Path("/var/cache/gateway-postgresql")
 
 
-class EmbeddedServerError(RuntimeError):
+class EmbeddedServerError(Hindrance):
     """The embedded server cannot be used; the message says what is wrong, where, and what to do."""
 
     def __init__(self, *, vi: str, en: str) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.errors import Text
+from gateway.errors import Hindrance, Text
 
 
 class Role(StrEnum):
@@ -29,7 +29,7 @@ TAKEN = (Role.api, Role.worker, Role.sealer)
 """The roles that there are in the database."""
 
 
-class UnfitRole(RuntimeError):
+class UnfitRole(Hindrance):
     """A process would act with rights that it must not have, or lacks those it needs; the message says what to do."""
 
     def __init__(self, message: Text) -> None:

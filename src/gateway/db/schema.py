@@ -14,13 +14,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.errors import Text
+from gateway.errors import Hindrance, Text
 
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
 _FLOOR = "floor: "
 
 
-class UnfitSchema(RuntimeError):
+class UnfitSchema(Hindrance):
     """This version's code does not run on the schema the database has; the message says what to do."""
 
     def __init__(self, message: Text) -> None:

@@ -4,3 +4,6 @@ Everything in it is real: PostgreSQL, the API, a worker and a stand-in national 
 and spoken to over HTTP alone. What should come out is counted here too, from what was sent, so that the
 demonstration fails when the gateway is wrong.
 """
+
+PROVINCES = 34
+"""How many there are."""

@@ -24,7 +24,6 @@ from gateway.demo.tell import tell_correction, tell_duplicate, tell_late, tell_r
 from gateway.demo.unlock import tell_locked
 from gateway.settings import Settings
 
-PROVINCES = 34
 _SANDBOX_PORT = 8900
 
 

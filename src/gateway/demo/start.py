@@ -17,7 +17,7 @@ from gateway.demo.remote import Account, answering, connection, expect, signed_i
 from gateway.demo.show import Show
 from gateway.demo.stage import Stage
 from gateway.domain.calendar import civil_date
-from gateway.serve import prepare
+from gateway.ready import prepare
 from gateway.settings import Settings
 
 LEASE_SECONDS, ATTEMPT_SECONDS = 6, 4

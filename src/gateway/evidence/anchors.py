@@ -12,6 +12,8 @@ from pathlib import Path
 import structlog
 from cryptography import x509
 
+from gateway.errors import Hindrance
+
 CERTIFICATES, LISTS = frozenset({".pem", ".crt", ".cer"}), frozenset({".crl"})
 _LOOK_SECONDS = 5.0
 _PEM = b"-----BEGIN"
@@ -19,7 +21,7 @@ _PEM = b"-----BEGIN"
 log = structlog.get_logger()
 
 
-class UnreadableAnchors(RuntimeError):
+class UnreadableAnchors(Hindrance):
     """The directory of trust anchors, or a file of it, cannot be read; the message says which."""
 
 

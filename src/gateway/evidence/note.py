@@ -11,13 +11,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from joserfc.jwk import OKPKey
 
-from gateway.keys import SigningKeys
+if TYPE_CHECKING:
+    from gateway.keys import SigningKeys  # brings the settings along, which a verifier has none of
+
 
 _ED25519, _COSIGNATURE = 1, 4
 """Types of signature (C2SP signed-note): Ed25519 over the text, and over the text with a time."""
@@ -173,7 +176,7 @@ class LogSigner:
     passes over it.
     """
 
-    def __init__(self, keys: SigningKeys, issuer: str) -> None:
+    def __init__(self, keys: "SigningKeys", issuer: str) -> None:
         self.origin = origin_of(issuer)
         self._keys, self._issuer = keys, issuer
 
@@ -209,7 +212,7 @@ def cosign(text: str, key: Ed25519PrivateKey, at: datetime) -> bytes:
     return seconds.to_bytes(8) + key.sign(f"cosignature/v1\ntime {seconds}\n{text}".encode())
 
 
-def log_verifiers(keys: SigningKeys, issuer: str) -> list[Verifier]:
+def log_verifiers(keys: "SigningKeys", issuer: str) -> list[Verifier]:
     """The public keys of the log of ``issuer``, the newest last."""
     origin = origin_of(issuer)
     return [_verifier(origin, key) for key in keys.all]

@@ -8,11 +8,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.db.log import KeptCheckpoint, KeptEntry
 from gateway.domain.entry import canonical
 from gateway.evidence.merkle import InvalidProof, leaf_hash, root_by_inclusion
 from gateway.evidence.note import Checkpoint, Verifier, open_checkpoint
-from gateway.evidence.tree import inclusion_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +32,6 @@ class Proof:
         if root_by_inclusion(self.leaf, self.index, signed.size, self.path) != signed.root:
             raise InvalidProof(f"it does not lead to the root that was signed for {signed.size} entries")
         return signed
-
-
-async def prove(connection: Any, kept: KeptEntry, newest: KeptCheckpoint) -> Proof:
-    """The proof of an entry under a checkpoint that has it. Raises ``LogBroken``."""
-    path = await inclusion_path(connection, kept.index, newest.size)
-    return Proof(kept.index, kept.entry, path, newest.note)
 
 
 def proof_shown(proof: Proof) -> dict[str, object]:

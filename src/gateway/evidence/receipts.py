@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jws
@@ -11,7 +11,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OKPKey
 
 from gateway.domain.exact import decode, encode
-from gateway.keys import SigningKeys
+
+if TYPE_CHECKING:
+    from gateway.keys import SigningKeys  # brings the settings along, which a verifier has none of
 
 RECEIPT_TYPE = "report-receipt+jws"
 
@@ -23,7 +25,7 @@ class InvalidReceipt(ValueError):
 class Signer:
     """Signs receipts in the name of ``issuer``; the header is the same for all of a key, and made once."""
 
-    def __init__(self, keys: SigningKeys, issuer: str) -> None:
+    def __init__(self, keys: "SigningKeys", issuer: str) -> None:
         self._issuer, self._keys = issuer, keys
         self._current = self._take(keys.current)
 

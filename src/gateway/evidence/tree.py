@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.db.log import STEP, stored_hashes
+from gateway.db.log import STEP, KeptCheckpoint, KeptEntry, stored_hashes
 from gateway.evidence.merkle import (
     Frontier,
     Node,
@@ -14,6 +14,7 @@ from gateway.evidence.merkle import (
     nodes_of,
     parent,
 )
+from gateway.evidence.proofs import Proof
 
 
 class LogBroken(RuntimeError):
@@ -65,3 +66,9 @@ async def consistency_path(connection: Any, old: int, new: int) -> list[bytes]:
     """The proof that the tree of so many grew out of that of fewer. Raises ``IndexError``, or ``LogBroken``."""
     ranges = consistency_ranges(old, new)
     return hashes_of(ranges, await read_nodes(connection, {node for each in ranges for node in nodes_of(*each)}))
+
+
+async def prove(connection: Any, kept: KeptEntry, newest: KeptCheckpoint) -> Proof:
+    """The proof of an entry under a checkpoint that has it. Raises ``LogBroken``."""
+    path = await inclusion_path(connection, kept.index, newest.size)
+    return Proof(kept.index, kept.entry, path, newest.note)
