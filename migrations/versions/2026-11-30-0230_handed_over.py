@@ -2,8 +2,8 @@
 
 Of those that there are already it is said that it was whose it is now.
 
-Revision ID: 0015
-Revises: 0014
+Revision ID: 0016
+Revises: 0015
 """
 
 import sqlalchemy as sa
@@ -11,8 +11,8 @@ from alembic import op
 
 from gateway.db.online import brief_locks, commit_step
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 floor = "0004"
 branch_labels = None
 depends_on = None

@@ -3,16 +3,16 @@
 A backup holds the table for as long as it takes. The deliveries whose attempts are written meanwhile waited for half a
 second each time that a worker tried.
 
-Revision ID: 0016
-Revises: 0014
+Revision ID: 0017
+Revises: 0016
 """
 
 from alembic import op
 
 from gateway.db.online import brief_locks
 
-revision = "0016"
-down_revision = "0014"
+revision = "0017"
+down_revision = "0016"
 floor = "0004"
 branch_labels = None
 depends_on = None
