@@ -10,6 +10,7 @@ from gateway.db.online import brief_locks
 
 revision = "0015"
 down_revision = "0014"
+floor = "0004"
 branch_labels = None
 depends_on = None
 
