@@ -183,6 +183,12 @@ def never_takes_over() -> None:
 
 
 @control
+def never_sets_aside() -> None:
+    """Nobody counts how many workers a delivery has cost."""
+    patch(claims, "_loses", lambda _: 0)
+
+
+@control
 def overtakes() -> None:
     """A later report of a key is sent while an earlier one is still on its way."""
     reword(claims, "_LOOK", "d.report_id IS NOT NULL AND coalesce((", "false AND coalesce((")

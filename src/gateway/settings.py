@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=30, gt=0)
     """How long a worker that is told to stop waits for what it is sending."""
     breaker_failures: int = Field(default=10, ge=1)
-    """After so many failures in a row, over some seconds, a connector is left alone for a while."""
+    """After so many failures in a row a connector is left alone for a while."""
     loss_limit: int = Field(default=5, ge=2)
     """A delivery whose worker went away so many times in a row is set aside for a person."""
     attempts_days: int = Field(default=180, ge=30)

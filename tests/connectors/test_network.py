@@ -1,6 +1,12 @@
+"""Which addresses may be connected to, and how those of a name are tried."""
+
+import asyncio
+from typing import Any
+
+import httpcore
 import pytest
 
-from gateway.connectors.network import may_connect
+from gateway.connectors.network import CheckedNetwork, may_connect
 
 PUBLIC = ["1.1.1.1", "103.9.196.1", "2606:4700::1111", "2001:ee0::1", "64:ff9b::101:101", "::ffff:168.63.129.17"]
 PRIVATE = [
@@ -78,3 +84,64 @@ def test_a_private_address_may_be_connected_to_only_where_the_connector_allows_i
 def test_a_reserved_address_may_never_be_connected_to(address: str) -> None:
     assert not may_connect(address, allow_private=False)
     assert not may_connect(address, allow_private=True)
+
+
+ADDRESSES = ("103.9.196.1", "103.9.196.2", "103.9.196.3")
+
+
+class Tried(httpcore.AsyncNetworkBackend):
+    """Connects to nothing, and notes what it was asked for; ``answering`` are the addresses that answer."""
+
+    def __init__(self, *answering: str) -> None:
+        self.answering, self.tried = answering, list[tuple[str, float | None]]()
+        self.stream = httpcore.AsyncNetworkStream()
+
+    async def connect_tcp(self, host: str, port: int, timeout: float | None = None, *_: Any) -> Any:  # noqa: ASYNC109
+        self.tried.append((host, timeout))
+        if host not in self.answering:
+            raise httpcore.ConnectTimeout if timeout == 0 else httpcore.ConnectError
+        return self.stream
+
+
+@pytest.fixture
+def resolving(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses of every name, once each for every kind of socket that is asked for."""
+    found = [*ADDRESSES]
+
+    async def getaddrinfo(*_: Any, **asked: Any) -> list[Any]:
+        if not found:
+            await asyncio.sleep(60)
+        times = 1 if asked.get("type") else 3
+        return [(None, None, None, "", (each, 443)) for each in found for _ in range(times)]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    return found
+
+
+@pytest.mark.parametrize("answering", ADDRESSES)
+async def test_the_addresses_of_a_name_are_tried_in_turn_each_for_its_share_of_the_time(
+    resolving: list[str], answering: str
+) -> None:
+    network, backend = CheckedNetwork(allow_private=False), Tried(answering)
+    network._network = backend
+    assert await network.connect_tcp("upstream.test", 443, 6.0) is backend.stream
+    assert backend.tried == [(each, 2.0) for each in ADDRESSES[: ADDRESSES.index(answering) + 1]]
+    backend.tried.clear()
+    assert await network.connect_tcp("upstream.test", 443) is backend.stream
+    assert {share for _, share in backend.tried} == {None}
+
+
+async def test_if_no_address_answers_the_last_one_says_why(resolving: list[str]) -> None:
+    network, backend = CheckedNetwork(allow_private=False), Tried()
+    network._network = backend
+    with pytest.raises(httpcore.ConnectError):
+        await network.connect_tcp("upstream.test", 443, 6.0)
+    assert [each for each, _ in backend.tried] == [*ADDRESSES]
+
+
+async def test_a_name_that_takes_too_long_to_look_up_is_a_connection_that_did_not_come_about(
+    resolving: list[str],
+) -> None:
+    resolving.clear()
+    with pytest.raises(httpcore.ConnectTimeout, match="not resolved in time"):
+        await CheckedNetwork(allow_private=False).connect_tcp("upstream.test", 443, 0.05)

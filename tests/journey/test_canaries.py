@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import asyncpg
 import httpx
@@ -22,7 +24,7 @@ from joserfc.jwk import OKPKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from answering import Upstream, upstream
+from answering import TOKEN, Upstream, needed_options, upstream
 from factories import a_report, a_row, body
 from gateway.access.assertions import ASSERTION_TYPE
 from gateway.settings import Settings
@@ -31,9 +33,29 @@ from signing import authority
 
 SCOPES = ("reports:write", "reports:read", "operations", "clients:write", "aggregates:read")
 CONNECTOR_SECRETS = {
-    "bearer": "canary-bearer-of-the-connector-7731",
+    "bearer": "canary-bearer/of+the-connector-7731",
     "signing_secret": "whsec_Y2FuYXJ5LXNpZ25pbmctc2VjcmV0LTEyMzQ1Njc4",
 }
+OTHER_SECRETS: Mapping[str, Mapping[str, str]] = {
+    "webhook": {"signing_secret": f"whsk_{b64encode(b'canary of a private key, 32 long').decode()}"},
+    "lgsp": {"client_id": "lgsp-client", "client_secret": "canary/lgsp-secret+2210"},
+    "ndxp": {"username": "ndxp-user", "password": 'canary"ndxp\\mật/khẩu-5512'},
+    "dhis2": {"username": "dhis2-user", "password": "canary/dhis2+password-8120"},
+}
+"""What connectors of the other kinds keep, of which only names of users are not secret."""
+_BASIC = [
+    b64encode(f"{name}:{word}".encode()).decode()
+    for name, word in (
+        ("lgsp-client", quote_plus(OTHER_SECRETS["lgsp"]["client_secret"])),
+        ("dhis2-user", OTHER_SECRETS["dhis2"]["password"]),
+    )
+]
+KEPT_BY_CONNECTORS = [
+    *CONNECTOR_SECRETS.values(),
+    *(word for each in OTHER_SECRETS.values() for name, word in each.items() if name not in {"client_id", "username"}),
+    *_BASIC,
+    TOKEN,
+]
 IN_REPORTS = ("canary-explanation-4402", "canary-cell-9917", "canary-column-3305", "71932640558")
 """Texts and a figure that stand in reports: they belong into the database, and into what shows reports."""
 
@@ -42,7 +64,7 @@ IN_REPORTS = ("canary-explanation-4402", "canary-cell-9917", "canary-column-3305
 class Found:
     """All that a gateway said while it was used, and the secrets that were given to it or by it."""
 
-    secrets: list[str] = field(default_factory=lambda: [*CONNECTOR_SECRETS.values()])
+    secrets: list[str] = field(default_factory=lambda: [*KEPT_BY_CONNECTORS])
     problems: list[str] = field(default_factory=list)
     metrics: str = ""
     attempts: str = ""
@@ -91,9 +113,9 @@ def _started(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
 
 
-async def echo(script: Upstream, writer: asyncio.StreamWriter) -> None:
-    """A hostile upstream: it refuses, and repeats whatever it was told in headers."""
-    said = json.dumps(script.requests[-1][0]).encode()
+async def echo(told: str, writer: asyncio.StreamWriter) -> None:
+    """A hostile upstream: it refuses, and repeats what it was told, written as many do."""
+    said = json.dumps(told).replace("/", "\\/").replace("+", "\\u002B").encode()
     writer.write(b"HTTP/1.1 422 No\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said))
 
 
@@ -107,8 +129,8 @@ async def failing(connection: asyncpg.Connection) -> AsyncIterator[None]:
         await connection.execute("ALTER TABLE reports DROP CONSTRAINT canary")
 
 
-async def use(client: httpx.AsyncClient, engine: AsyncEngine, system: Upstream) -> Found:
-    """Every flow, well and badly."""
+async def use(client: httpx.AsyncClient, engine: AsyncEngine, system: Upstream, shut: Upstream) -> Found:
+    """Every flow, well and badly; to one of the upstreams nobody can sign in."""
     found = Found()
     account = await add_account(engine, SCOPES, None)
     basic = (str(account.id), account.secret)
@@ -155,6 +177,14 @@ async def use(client: httpx.AsyncClient, engine: AsyncEngine, system: Upstream) 
         return found.note(await client.post("/v1/reports", content=content, headers=headers))
 
     explained = [{"rule": "R6", "row": {"sector": "LAND"}, "text": IN_REPORTS[0]}]
+    for kind, credentials in OTHER_SECRETS.items():
+        url = shut.url if kind == "ndxp" else system.url
+        document = connector | {"kind": kind, "url": url, "options": needed_options(kind, url)}
+        answer = await client.put(
+            f"/v1/connectors/{kind}", json=document | {"credentials": credentials}, headers=bearer
+        )
+        assert answer.status_code == 201, answer.text
+
     report = a_report(explanations=explained)
     assert (await push(report)).status_code == 201
     wrong_cells = a_row(received_total=IN_REPORTS[1], **{IN_REPORTS[2].replace("-", "_"): 1})
@@ -178,15 +208,20 @@ async def use(client: httpx.AsyncClient, engine: AsyncEngine, system: Upstream) 
 
     for _ in range(300):
         items = shown(await client.get("/v1/deliveries", headers=bearer))["items"]
-        if len(items) == 2 and all(each["state"] == "refused" for each in items):
+        if len(items) == 2 * (1 + len(OTHER_SECRETS)) and all(map(_is_tried, items)):
             break
         await asyncio.sleep(0.1)
-    assert len(system.requests) >= 2
+    assert all(map(_is_tried, items))
     told = [shown(await client.get(f"/v1/deliveries/{each['id']}", headers=bearer)) for each in items]
     found.attempts = json.dumps([*told, shown(await client.get("/v1/connectors/up", headers=bearer))])
     found.metrics = (await client.get("/metrics")).text
     found.database = await everything_in(engine)
     return found
+
+
+def _is_tried(delivery: dict[str, Any]) -> bool:
+    """Whether an attempt has come to its end: refused, or to be made again."""
+    return delivery["state"] in {"refused", "pending"} and delivery["outcome"] is not None
 
 
 def _assertion(client: str, key: OKPKey, issued_at: int) -> str:
@@ -213,10 +248,17 @@ async def found(engine: AsyncEngine, settings: Settings, database_url: str, tmp_
     log = tmp_path / "serve.log"
 
     async def answer(writer: asyncio.StreamWriter) -> None:
-        await echo(system, writer)
+        await echo(str(system.requests[-1][0]), writer)
 
-    async with upstream(answer) as system, serving(settings, database_url, log) as client:
-        told = await use(client, engine, system)
+    async def refuse(writer: asyncio.StreamWriter) -> None:
+        await echo(str(shut.sign_ins[-1]), writer)
+
+    async with (
+        upstream(answer) as system,
+        upstream(answer, sign_in=refuse) as shut,
+        serving(settings, database_url, log) as client,
+    ):
+        told = await use(client, engine, system, shut)
     told.log = log.read_text()
     keys = [line for path in settings.keys.glob("*.pem") for line in path.read_text().splitlines() if "KEY" not in line]
     told.secrets += [*keys, *(path.read_text() for path in settings.keys.glob("*.key"))]
@@ -233,6 +275,11 @@ async def test_no_secret_is_told_to_anybody_and_no_report_to_the_log(found: Foun
         for place in (found.log, found.attempts, found.metrics, problems, found.database):
             assert secret not in place
             assert hidden not in place
+    assert "***" in found.attempts, "the control: upstreams did repeat what they were told"
+    for secret in set(KEPT_BY_CONNECTORS) - {TOKEN}:
+        for part in re.findall(r"[A-Za-z0-9-]{8,}", secret):  # however the rest of it is written
+            for place in (found.log, found.attempts, found.metrics, found.database):
+                assert part not in place, secret
     for text in IN_REPORTS:
         for place in (found.log, found.metrics, found.attempts):
             assert text not in place, text
