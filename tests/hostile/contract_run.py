@@ -26,31 +26,38 @@ CHECKS = {
     "negative_data_rejection": {"expected-statuses": WRONG},
 }
 _MOST_SHOWN = 20
+_PATIENCE = 60
+"""Seconds for an answer: how long one takes is the machine's business."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Whom to be, by name: a client's id and its token; and how much to try."""
+    """Whom to be, by name: a client's id and its token; and how much to try, as the first of them perhaps more."""
 
     url: str
     roles: dict[str, tuple[str, str]]
     phases: list[str]
     examples: int
+    examples_of_first: int | None = None
 
 
 def run(plan: Plan) -> int:
     """How much was found, as all roles together."""
     config = SchemathesisConfig.from_dict({"generation": {"database": "none"}, "checks": CHECKS})
-    schema: Any = schemathesis.openapi.from_url(f"{plan.url}/openapi.json", config=config)
+    schema: Any = schemathesis.openapi.from_url(f"{plan.url}/openapi.json", config=config, timeout=_PATIENCE)
     schema.config.checks.update(included_check_names=["all"])
     schema.config.phases.update(phases=plan.phases)
-    schema.config.generation.update(max_examples=plan.examples)
     found = 0
     for seed, (role, (client, token)) in zip(count(1), plan.roles.items(), strict=False):
         contract_hooks.own = client
+        most = plan.examples_of_first if seed == 1 else None
+        schema.config.generation.update(max_examples=most or plan.examples)
         schema.config.seed = seed
         schema.config.update(
-            headers={"Authorization": token}, continue_on_failure=True, suppress_health_check=[HealthCheck.all]
+            headers={"Authorization": token},
+            continue_on_failure=True,
+            request_timeout=_PATIENCE,
+            suppress_health_check=[HealthCheck.all],
         )
         found += _run_as(role, schema)
     return found

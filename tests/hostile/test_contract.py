@@ -1,7 +1,7 @@
 """The OpenAPI document against the server that it describes: schemathesis with all its checks, as each role.
 
-A case of each operation as each role here; very many, all phases and every state that leads to another with
-``make fuzz``.
+A case of each operation as each role here, some as the first; very many, all phases and every state that leads to
+another with ``make fuzz``.
 """
 
 import asyncio
@@ -33,7 +33,8 @@ ROLES: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "whoever manages clients": ("H26", ("clients:write",)),
 }
 IS_LONG = hypothesis_settings().max_examples > 100
-PHASES, EXAMPLES = (["examples", "coverage", "fuzzing", "stateful"], 20) if IS_LONG else (["fuzzing"], 1)
+LONG: dict[str, object] = {"phases": ["examples", "coverage", "fuzzing", "stateful"], "examples": 20}
+SHORT: dict[str, object] = {"phases": ["fuzzing"], "examples": 1, "examples_of_first": 3}
 LONGEST_RUN = 12 * 3600
 """Seconds that tokens are good for here."""
 
@@ -53,7 +54,7 @@ async def run_as(names: list[str], url: str, gateway: Gateway) -> tuple[int | No
         agency, scopes = ROLES[name]
         account = await add_account(gateway.engine, scopes, agency)
         roles[name] = str(account.id), bearer(tokens, account.id, scopes, agency)["Authorization"]
-    plan = {"url": url, "roles": roles, "phases": PHASES, "examples": EXAMPLES}
+    plan = {"url": url, "roles": roles} | (LONG if IS_LONG else SHORT)
     running = await asyncio.create_subprocess_exec(
         *(sys.executable, HERE / "contract_run.py"),
         env={"PATH": os.environ["PATH"]},
