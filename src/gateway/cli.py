@@ -23,7 +23,7 @@ from gateway.evidence.sign import CannotSign, sign_report
 from gateway.flow.amend import Document, change
 from gateway.flow.load import Catalogues
 from gateway.key_commands import keys
-from gateway.log_commands import logs, tell_log
+from gateway.log_commands import erase_command, logs, tell_log
 from gateway.sandbox.server import run_sandbox
 from gateway.serve import load_bundled, serve
 from gateway.submit import SubmitError, parameters_of, submit_files, validate_files
@@ -36,6 +36,7 @@ cli.add_typer(catalog, name="catalog")
 cli.add_typer(logs, name="log")
 cli.add_typer(clients, name="client")
 cli.add_typer(keys, name="keys")
+cli.command("erase")(erase_command)
 
 
 @cli.command()

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -15,6 +16,7 @@ from gateway.evidence.audit import Audited
 from gateway.evidence.export import export
 from gateway.evidence.reading import NotAnExport
 from gateway.flow.confront.walk import Confrontation
+from gateway.flow.erase import erase
 from gateway.flow.load import Catalogues
 from gateway.submit import SubmitError
 from gateway.verify import read_held, read_public_keys
@@ -71,6 +73,26 @@ def log_confront(
 
     if run(work()):
         raise typer.Exit(1)
+
+
+def erase_command(
+    report: Annotated[UUID, typer.Argument(help="The report's id.")],
+    reason: Annotated[str, typer.Option(help="Why; whoever asks for the bytes is told.")],
+    by: Annotated[str, typer.Option(help="Who ordered it; kept, and told to nobody.")],
+) -> None:
+    """Erase the bytes of a report, and every text in it, for good. Its figures, receipt and proofs stay."""
+    settings = read_settings()
+
+    async def work() -> None:
+        with database(settings) as engine:
+            try:
+                await require_fit(engine)
+                await erase(engine, Catalogues(engine), report, by, reason)
+            finally:
+                await engine.dispose()
+
+    run(work())
+    out.print(f"[green]✓[/] report {report}: bytes and texts are erased; backups have them until they run out")
 
 
 async def _confront(confrontation: Confrontation) -> int:

@@ -23,6 +23,7 @@ from gateway.db import (  # noqa: F401
     clients,
     connectors,
     deliveries,
+    erasures,
     failures,
     follows,
     interventions,
