@@ -35,6 +35,8 @@ from gateway.flow.unpack import READERS, kind_of
 
 _RECEIVED = ("accepted", "corrected", "rejected")
 _ENDED = ("returned", "withdrawn")
+_MOST_BYTES = 1 << 30
+"""No body is as large; one that says so was put there to take the memory."""
 _NEAR = timedelta(minutes=5)
 """An event and its entry are of one transaction, which may have waited between the two."""
 
@@ -277,6 +279,8 @@ def _byte_faults(kept: Kept, found: Mapping[str, object], then: Catalogue, rerea
     if (kind_of(media_type) in READERS) is (head.query is None):
         yield "what came with its bytes does not go with their notation"
     try:
+        if not 0 <= zstandard.frame_content_size(compressed) <= _MOST_BYTES:
+            raise zstandard.ZstdError("of no size that a body can have")
         body = decompress(compressed)
     except (zstandard.ZstdError, MemoryError):
         yield "its bytes cannot be read"
