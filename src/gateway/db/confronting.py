@@ -101,12 +101,17 @@ async def other_entries(connection: Any) -> list[Told]:
     return [Told(*row) for row in await connection.fetch(_OF_OTHERS)]
 
 
+_MISFILED = f"""
+SELECT index FROM log_entries
+ WHERE CASE WHEN report_id IS NULL THEN {_has('"report":"')}
+            ELSE position(convert_to('"report":"' || report_id || '"', 'UTF8') IN entry) = 0 END
+ ORDER BY index LIMIT 1000
+"""  # noqa: S608 - fixed words
+
+
 async def misfiled(connection: Any) -> list[int]:
     """Places of entries that are filed under another report than the one they are about (a thousand at most)."""
-    rows = await connection.fetch(
-        f"SELECT index FROM log_entries WHERE report_id IS DISTINCT FROM {_named('report')} ORDER BY index LIMIT 1000"  # noqa: S608 - fixed words
-    )
-    return [row["index"] for row in rows]
+    return [row["index"] for row in await connection.fetch(_MISFILED)]
 
 
 async def be_patient(connection: Any) -> None:
