@@ -35,6 +35,7 @@ async def confronted(bench: Bench, keys: Keys, rounds: int) -> list[Comparison]:
     """Rounds of both, in turns, over the same reports, beside those that are there already."""
     ids = {row["code"]: row["id"] for row in await bench.fetch("SELECT code, id FROM agencies")}
     await push(bench, content(keys, ids, REPORTS, ROWS, count()), "confronted")
+    await bench.fetch("ANALYZE")
     async with bench.client() as client:
         public = decode((await client.get("/.well-known/jwks.json")).content)
     found, reports, cpu = [], 0, 0.0

@@ -54,6 +54,7 @@ FILLED = (
     "log_texts",
     "report_rows",
     "payloads",
+    "erasures",
     "report_events",
     "consolidation_parts",
     "reports",

@@ -1,6 +1,7 @@
-"""Interventions say whose the connector was then: another subtree's operators do not read what was done before.
+"""Interventions say whose the connector was then, so that another subtree's operators do not read what was done before;
+and what was erased of reports.
 
-Of those that there are already it is said that it was whose it is now.
+Of interventions that there are already it is said that the connector was whose it is now.
 
 Revision ID: 0016
 Revises: 0015
@@ -8,6 +9,7 @@ Revises: 0015
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 from gateway.db.online import brief_locks, commit_step
 
@@ -26,7 +28,16 @@ def upgrade() -> None:
     op.add_column("interventions", sa.Column("under", sa.Text(), nullable=True), if_not_exists=True)
     commit_step()
     op.execute(SAY)
+    op.create_table(
+        "erasures",
+        sa.Column("report_id", sa.Uuid(), nullable=False),
+        sa.Column("at", postgresql.TIMESTAMP(timezone=True), server_default=sa.func.now(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("report_id", name=op.f("pk_erasures")),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("erasures")
     op.drop_column("interventions", "under")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import typer
 from typer.core import TyperGroup
@@ -130,6 +131,32 @@ def migrate(
     if found:
         raise fail("migrations and models differ:\n" + "\n".join(found))
     out.print("[green]✓[/] the database has this version's schema")
+
+
+@cli.command("erase")
+def erase_command(
+    report: Annotated[UUID, typer.Argument(help="The report's id.")],
+    reason: Annotated[str, typer.Option(help="Why; whoever asks for the bytes is told.")],
+    by: Annotated[str, typer.Option(help="Who ordered it; kept, and told to nobody.")],
+) -> None:
+    """Erase the bytes of a report, and every text in it, for good. Its figures, receipt and proofs stay."""
+    from gateway.db.engine import database
+    from gateway.db.schema import require_fit
+    from gateway.flow.erase import erase
+    from gateway.flow.load import Catalogues
+
+    settings = read_settings()
+
+    async def work() -> None:
+        with database(settings) as engine:
+            try:
+                await require_fit(engine)
+                await erase(engine, Catalogues(engine), report, by, reason)
+            finally:
+                await engine.dispose()
+
+    run(work())
+    out.print(f"[green]✓[/] report {report}: bytes and texts are erased; backups have them until they run out")
 
 
 @cli.command()

@@ -94,6 +94,13 @@ class NotFound(GatewayError):
     title = Text("Không tìm thấy", "Not found")
 
 
+class Erased(GatewayError):
+    """The report's bytes and texts were erased for good; its figures, receipt and proofs are as they were."""
+
+    status, slug = 410, "erased"
+    title = Text("Nội dung đã bị xóa", "Erased")
+
+
 class ProofPending(GatewayError):
     """The report is stored, and its entry of the log is about to be sealed: ask again in a second."""
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -30,8 +31,9 @@ from gateway.evidence.public import public_keys
 from gateway.evidence.receipts import Signer, key_set
 from gateway.evidence.sealer import Sealer
 from gateway.flow.confront.walk import Confrontation
+from gateway.flow.erase import erase
 from gateway.keys import SigningKeys
-from gateway_under_test import Account, NewClient, accepted, add_account, bearer, have, in_process, push
+from gateway_under_test import Account, NewClient, accepted, add_account, bearer, connected, have, in_process, push
 from signing import authority
 
 ALL = ("reports:write", "reports:read", "reports:review", "operations", "catalog:write", "clients:write")
@@ -88,6 +90,7 @@ async def everything(gateway: Gateway, client: httpx.AsyncClient) -> None:
     await relayed(gateway, relay)
     await seal(gateway)
     await delivered(gateway, client)
+    await erased(gateway, client)
     await by_hand(gateway, client)
 
 
@@ -142,6 +145,15 @@ async def delivered(gateway: Gateway, client: httpx.AsyncClient) -> None:
     assert (await client.post(f"/v1/deliveries/{pending[0]['id']}/cancel", json={"reason": "bỏ"})).status_code == 200
 
 
+async def erased(gateway: Gateway, client: httpx.AsyncClient) -> None:
+    """A report with a text, an explanation and a reason is erased."""
+    explained = {"rule": "R6", "row": {"sector": "LAND"}, "text": "bà C nói"}
+    report = await accepted(client, a_report(period="2091-Q2", reason="bà C", explanations=[explained]))
+    async with connected(gateway.engine) as connection:
+        await connection.execute("DELETE FROM deliveries WHERE report_id = $1", UUID(report["id"]))
+    await erase(gateway.engine, gateway.catalogues, UUID(report["id"]), "Thanh tra", "yêu cầu của bà C")
+
+
 async def by_hand(gateway: Gateway, client: httpx.AsyncClient) -> None:
     """What operators do: connectors, clients, signers, the catalogue."""
     for route in ("pause", "resume"):
@@ -191,14 +203,13 @@ async def test_it_contradicts_nothing_while_others_write(gateway: Gateway, opera
     numbers = itertools.count(1)
     work = [asyncio.create_task(each) for each in (write("H26.18"), write("H26.16"), seal_on())]
     try:
-        counted = []
-        for _ in range(6):
+        counted: list[int] = []
+        while len(counted) < 5 or counted[-1] < counted[0] + 5:
             confronted = confrontation(gateway)
             assert [str(each) async for each in confronted.run()] == []
             assert confronted.audited is not None
             assert not confronted.audited.faults
             counted.append(confronted.counted.reports)
-        assert counted[-1] > counted[0] + 5
     finally:
         writing = False
         await asyncio.gather(*work)
@@ -251,6 +262,7 @@ TAMPERINGS = [
     Tampering("reports", "explanations", """explanations || '[{"rule": "R1"}]'""", KEPT),
     Tampering("reports", "recorded_xid", "(recorded_xid::text::bigint + 1)::text::xid8", KEPT),
     Tampering("reports", "ended_xid", "CASE WHEN ended_xid IS NULL THEN recorded_xid END", KEPT),
+    *text("erasures", "by", "reason"),
     *number("payloads", "agency_id", "year"),
     Tampering("payloads", "report_id", "gen_random_uuid()"),
     Tampering("payloads", "media_type", "'text/csv'", f"media_type = 'application/json' AND {JUDGED}"),
@@ -343,6 +355,7 @@ TAMPERINGS = [
 ]
 """Every column that is compared, made another than it was."""
 TRACES = (
+    "erasures",
     "reports",
     "payloads",
     "report_rows",
@@ -454,8 +467,6 @@ async def test_a_true_history_contradicts_nothing_and_whatever_a_superuser_does_
     if every:  # then it was all judged by a catalogue of the past, which takes a while to read
         await have(operator, "/codelists/TEST_LIST", a_codelist("A", "B", id="TEST_LIST"))
     assert await contradictions(gateway) == []  # some entries wait to be sealed
-    await seal(gateway)
-    assert await contradictions(gateway) == []
     seed = uuid7().int
     chance = random.Random(seed)  # noqa: S311
     missed = []
@@ -463,5 +474,6 @@ async def test_a_true_history_contradicts_nothing_and_whatever_a_superuser_does_
         for done in (changed(connection, chance, every), taken_out(connection, chance, every), put_in(connection)):
             missed += [each async for each in done if not await named(gateway, connection)]
     assert not missed, "\n".join([f"of the chances {seed}:", *missed])
+    await seal(gateway)
     assert (await operator.delete("/v1/connectors/up")).status_code == 204
     assert await contradictions(gateway) == []

@@ -51,6 +51,7 @@ _EXAMPLES: dict[int, list[GatewayError]] = {
         errors.StateConflict(extra={"state": "superseded"}),
         errors.CatalogueConflict(),
     ],
+    410: [errors.Erased(extra={"erased_at": "2026-11-30T02:00:00Z", "reason": "NĐ 13/2023"})],
     413: [errors.ContentTooLarge()],
     415: [errors.UnsupportedMediaType(extra={"accepted": ["application/json"]})],
     422: [errors.InvalidCatalogue(), errors.IdempotencyKeyReused()],

@@ -49,6 +49,7 @@ from gateway.api.shapes import (
 from gateway.api.signature import SIGNED, refuse_signature, signature_of
 from gateway.api.subtree import agency_keys, require_covered
 from gateway.db.engine import driver
+from gateway.db.erasures import find_erasures
 from gateway.db.reading import (
     KeptReport,
     Wanted,
@@ -62,7 +63,7 @@ from gateway.db.relays import KeptRelay, find_relay
 from gateway.db.signatures import find_signature
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.report import ReportKind, Status
-from gateway.errors import Forbidden, Language, NotFound, Text
+from gateway.errors import Erased, Forbidden, Language, NotFound, Text
 from gateway.flow.compare import compare
 from gateway.flow.consolidate import asked_for, lineage, lineage_shown
 from gateway.flow.review import Ending, end_report
@@ -224,15 +225,18 @@ async def read_report(
 @router.get(
     "/{report}/payload",
     response_class=Response,
-    responses={200: {"content": {each: {} for each in (JSON, *READERS)}}, **problems(400, 401, 403, 404)},
+    responses={200: {"content": {each: {} for each in (JSON, *READERS)}}, **problems(400, 401, 403, 404, 410)},
 )
 async def read_payload(
     report: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Reader, today: Today
 ) -> Response:
-    """The exact bytes that were pushed, in their media type."""
+    """The exact bytes that were pushed, in their media type; 410 where they were erased for good."""
     kept = await _find(gateway, catalogue, caller, report, today)
     async with driver(gateway.engine) as connection:
         found = await find_payload(connection, kept)
+        erasure = None if found else (await find_erasures(connection, [report])).get(report)
+    if erasure is not None:
+        raise Erased(extra={"erased_at": erasure.at, "reason": erasure.reason})
     if found is None:
         raise NotFound(Text("Nội dung đã hết thời hạn lưu.", "The bytes are past their retention."))
     return Response(decompress(found[1]), media_type=found[0])

@@ -90,17 +90,28 @@ def entries_of_reminders(connection: Any) -> Entries:
     return Entries(connection, _OF_REMINDERS)
 
 
+async def entries_of(connection: Any, report: UUID) -> list[Told]:
+    """The entries of one report."""
+    rows = await connection.fetch(f"{_both('report_id', 'report_id = $1')} ORDER BY place", report)
+    return [Told(*row) for row in rows]
+
+
 async def other_entries(connection: Any) -> list[Told]:
     """Entries that are about neither a report nor a delivery: what was done by hand."""
     return [Told(*row) for row in await connection.fetch(_OF_OTHERS)]
 
 
+_MISFILED = f"""
+SELECT index FROM log_entries
+ WHERE CASE WHEN report_id IS NULL THEN {_has('"report":"')}
+            ELSE position(convert_to('"report":"' || report_id || '"', 'UTF8') IN entry) = 0 END
+ ORDER BY index LIMIT 1000
+"""  # noqa: S608 - fixed words
+
+
 async def misfiled(connection: Any) -> list[int]:
     """Places of entries that are filed under another report than the one they are about (a thousand at most)."""
-    rows = await connection.fetch(
-        f"SELECT index FROM log_entries WHERE report_id IS DISTINCT FROM {_named('report')} ORDER BY index LIMIT 1000"  # noqa: S608 - fixed words
-    )
-    return [row["index"] for row in rows]
+    return [row["index"] for row in await connection.fetch(_MISFILED)]
 
 
 async def be_patient(connection: Any) -> None:
@@ -151,6 +162,12 @@ _HEADS = (
 async def heads_after(connection: Any, after: UUID, limit: int) -> list[KeptHead]:
     """The rows of so many reports, in the order of their ids."""
     return [KeptHead(*row) for row in await connection.fetch(_HEADS, after, limit)]
+
+
+async def head_of(connection: Any, report: UUID) -> KeptHead | None:
+    """The row of a report, which nobody changes until the transaction ends."""
+    row = await connection.fetchrow(_HEADS.replace("id > $1 ORDER BY id LIMIT $2", "id = $1 FOR UPDATE"), report)
+    return None if row is None else KeptHead(*row)
 
 
 class KeptEvent(NamedTuple):
@@ -240,6 +257,16 @@ async def catalogue_epochs(connection: Any) -> list[tuple[datetime, int]]:
         " WHERE EXISTS (SELECT FROM catalog_entries e WHERE e.revision = r.revision) ORDER BY revision"
     )
     return [(row["recorded_at"], row["revision"]) for row in rows]
+
+
+async def revision_at(connection: Any, at: datetime) -> int:
+    """The revision of the catalogue by which a report was judged that was received at a time."""
+    found: int = await connection.fetchval(
+        "SELECT coalesce(max(revision), (SELECT min(revision) FROM catalog_revisions), 0) FROM catalog_revisions"
+        " WHERE recorded_at <= $1",
+        at,
+    )
+    return found
 
 
 async def newest_revision(connection: Any) -> int:

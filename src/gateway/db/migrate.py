@@ -24,6 +24,7 @@ from gateway.db import (  # noqa: F401
     clients,
     connectors,
     deliveries,
+    erasures,
     failures,
     follows,
     interventions,

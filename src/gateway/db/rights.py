@@ -59,6 +59,7 @@ RIGHTS = {
     "report_rows": Right("Of their agency. Never changed.", _ADD, "SELECT", "", _BY_AGENCY),
     "payloads": Right("Of their agency. Never changed.", _ADD, "SELECT", "", _BY_AGENCY),
     "report_events": _hangs_on_report("Of their report: reasons are nobody else's business.", _ADD, _ADD),
+    "erasures": Right("Of their report: made by command alone.", "SELECT", rows=_BY_REPORT),
     "consolidation_parts": _hangs_on_report("Of the report that was made.", _ADD, "SELECT"),
     "relays": _hangs_on_report("Of their report: first receipts.", _ADD, "SELECT"),
     "idempotency_keys": Right("Of the client that used the key: kept answers.", _ADD, rows=_BY_CLIENT),

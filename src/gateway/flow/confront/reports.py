@@ -11,6 +11,7 @@ import zstandard
 from joserfc.jwk import KeySet
 
 from gateway.db.confronting import NIL, KeptEvent, KeptHead
+from gateway.db.erasures import Erasure
 from gateway.db.reading import KeptRow
 from gateway.db.relays import KeptRelay
 from gateway.db.signatures import KeptSignature
@@ -28,12 +29,14 @@ from gateway.flow.confront.contradiction import (
     hashed,
     text_fault,
 )
-from gateway.flow.confront.reread import Rereading, rows_fault
+from gateway.flow.confront.reread import Rereading, kept_digest, rows_fault
 from gateway.flow.show import decompress
 from gateway.flow.unpack import READERS, kind_of
 
 _RECEIVED = ("accepted", "corrected", "rejected")
 _ENDED = ("returned", "withdrawn")
+_MOST_BYTES = 1 << 30
+"""No body is as large; one that says so was put there to take the memory."""
 _NEAR = timedelta(minutes=5)
 """An event and its entry are of one transaction, which may have waited between the two."""
 
@@ -48,6 +51,7 @@ class Kept:
     rows: Sequence[KeptRow]
     relay: KeptRelay | None
     signature: KeptSignature | None
+    erasure: Erasure | None
     is_made_here: bool
 
 
@@ -58,6 +62,7 @@ class Told:
     received: Entry | None = None
     others: list[Entry] = field(default_factory=list)
     corrected: list[Entry] = field(default_factory=list)
+    erased: Entry | None = None
     twice: Entry | None = None
 
     @classmethod
@@ -66,6 +71,8 @@ class Told:
         for each in entries:
             if each.says.get("report") != report:
                 found.corrected.append(each)
+            elif each.what == "erased":
+                found.erased = each
             elif each.what in _ENDED:
                 found.others.append(each)
             elif each.what in _RECEIVED:
@@ -131,13 +138,16 @@ def _all(
     head = kept.head
     found = _found(kept, witness)
     if told.received is not None:
-        yield from _row_faults(kept, told.received.says, found, texts)
+        yield from _row_faults(kept, told.received.says, found, texts, is_erased=told.erased is not None)
         yield from _state_faults(kept)
     elif not witness.is_older(head.received_at):
         yield "the log has not that it came"
     yield from _receipt_faults(head, found, witness.keys)
     yield from _event_faults(kept, told, texts, witness)
-    yield from _byte_faults(kept, found, then, rereading)
+    if told.erased is not None or kept.erasure is not None:
+        yield from _erasure_faults(kept, told.erased, texts)
+    else:
+        yield from _byte_faults(kept, found, then, rereading)
     yield from _signature_faults(kept)
 
 
@@ -173,8 +183,12 @@ _IN_BYTES = ("agency", "form", "form_version", "period", "period_start", "period
 _IN_RECEIPTS = ("report", "sha256", "agency", "form", "period", "kind", "revision", "received_at")
 
 
-def _row_faults(kept: Kept, says: Mapping[str, Any], found: Mapping[str, object], texts: Texts) -> Iterator[str]:
-    expected = {name: says.get(name) for name in (*_IN_ENTRIES, "by", "first_receipt", "signature")}
+def _row_faults(
+    kept: Kept, says: Mapping[str, Any], found: Mapping[str, object], texts: Texts, *, is_erased: bool
+) -> Iterator[str]:
+    expected = {name: says.get(name) for name in (*_IN_ENTRIES, "by", "first_receipt")}
+    if not is_erased:
+        expected["signature"] = says.get("signature")
     yield from differing(expected | {"received_at": says.get("at")}, found, "the log")
     if fault := text_fault("reason", says.get("reason"), kept.head.reason, texts):
         yield fault
@@ -265,6 +279,8 @@ def _byte_faults(kept: Kept, found: Mapping[str, object], then: Catalogue, rerea
     if (kind_of(media_type) in READERS) is (head.query is None):
         yield "what came with its bytes does not go with their notation"
     try:
+        if not 0 <= zstandard.frame_content_size(compressed) <= _MOST_BYTES:
+            raise zstandard.ZstdError("of no size that a body can have")
         body = decompress(compressed)
     except (zstandard.ZstdError, MemoryError):
         yield "its bytes cannot be read"
@@ -288,6 +304,26 @@ def _byte_faults(kept: Kept, found: Mapping[str, object], then: Catalogue, rerea
         yield "explanations are not those in its bytes"
     if fault := rows_fault(read, kept.rows):
         yield fault
+
+
+def _erasure_faults(kept: Kept, erased: Entry | None, texts: Texts) -> Iterator[str]:
+    """What was erased is gone, and what stayed is what the log has the hash of."""
+    if erased is None or kept.erasure is None:
+        yield "it is erased, and by the log it is not" if erased is None else "by the log it is erased"
+        return
+    texts_left = [kept.head.reason, kept.head.query or None, *(text for row in kept.rows for text in row.texts or ())]
+    is_gone = kept.payload is None and kept.signature is None and kept.head.explanations == "[]"
+    if not is_gone or any(text is not None for text in texts_left):
+        yield "it is erased, and not all of it is gone"
+    try:
+        is_same = kept_digest(kept.head, kept.rows) == erased.says.get("kept")
+    except (ArithmeticError, AttributeError):
+        is_same = False
+    if not is_same:
+        yield "what stayed of it is not what stayed by the log when it was erased"
+    for name, text in (("reason", kept.erasure.reason), ("ordered_by", kept.erasure.by)):
+        if fault := text_fault(f"{name} of its erasure", erased.says.get(name), text, texts):
+            yield fault
 
 
 def _signature_faults(kept: Kept) -> Iterator[str]:

@@ -11,6 +11,7 @@ from uuid import UUID
 from gateway.db.confronting import KeptHead
 from gateway.db.reading import KeptRow
 from gateway.domain.catalogue import Catalogue
+from gateway.domain.entry import digest
 from gateway.domain.form import Form
 from gateway.errors import GatewayError
 from gateway.flow.prepare import Prepared, Push, prepare
@@ -122,3 +123,10 @@ def rows_fault(read: Reread, kept: Sequence[KeptRow]) -> str | None:
                     return f"{ids[position]} of row {number} is not what its bytes say"
         return f"row {number} has more than its bytes say"
     return None
+
+
+def kept_digest(head: KeptHead, rows: Sequence[KeptRow]) -> str:
+    """A hash of what stays of a report once its bytes are erased: its rows, but for texts, and what they are of."""
+    figures = [[row.codes, [None if each is None else f"{each.normalize():f}" for each in row.figures]] for row in rows]
+    days = [head.period_start.isoformat(), head.period_end.isoformat()]
+    return digest({"counted": head.counted, "days": days, "nil": head.nil, "rows": figures})

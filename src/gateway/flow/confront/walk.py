@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.db import confronting as kept
 from gateway.db import log
 from gateway.db.deadline import watch_of
+from gateway.db.erasures import find_erasures
 from gateway.db.reading import payloads_at, rows_at
 from gateway.db.relays import find_relays
 from gateway.db.signatures import find_signatures
@@ -217,6 +218,7 @@ async def _page(connection: Any, heads: Sequence[kept.KeptHead], told: Mapping[U
     for delivery in await kept.deliveries_of(connection, ids):
         deliveries.setdefault(delivery.report_id or _FIRST, []).append(delivery)
     relays, signatures = await find_relays(connection, ids), await find_signatures(connection, ids)
+    erasures = await find_erasures(connection, ids)
     consolidations = [each.id for each in heads if each.kind == "consolidation"]
     made_here = await kept.made_here(connection, consolidations) if consolidations else set()
     entries: dict[UUID, list[Entry]] = {}
@@ -224,7 +226,7 @@ async def _page(connection: Any, heads: Sequence[kept.KeptHead], told: Mapping[U
     for about, own in told.items():
         entries[about], wrong = read_entries(name_of(about), own)
         unreadable += wrong
-    commitments = set[bytes]().union(*(commitments_in(own, "reason") for own in entries.values()))
+    commitments = set[bytes]().union(*(commitments_in(own, "reason", "ordered_by") for own in entries.values()))
     texts = await kept.committed_texts(connection, list(commitments)) if commitments else {}
     reports = [
         Kept(
@@ -234,6 +236,7 @@ async def _page(connection: Any, heads: Sequence[kept.KeptHead], told: Mapping[U
             rows.get(each.id, []),
             relays.get(each.id),
             signatures.get(each.id),
+            erasures.get(each.id),
             each.id in made_here,
         )
         for each in heads
