@@ -42,6 +42,7 @@ from gateway.api.edge import Edge
 from gateway.api.metrics import Metrics
 from gateway.api.problems import install_problems
 from gateway.api.render import render
+from gateway.api.router import OVERRIDES
 from gateway.api.traffic import Traffic
 from gateway.connectors.fetch import fetch_document
 from gateway.evidence.anchors import Anchors
@@ -147,6 +148,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         lifespan=lifespan,
         routes=[route for router in ROUTERS for route in router.routes],
     )
+    app.dependency_overrides = OVERRIDES.dependency_overrides
     app.state.gateway = gateway
     install_problems(app, ROUTERS)
     documents.install_documents(app)
