@@ -171,6 +171,27 @@ def answering(status: str, *headers: str, body: bytes = b"") -> Answer:
     return saying(head.encode() + body)
 
 
+def closing(answer: Answer) -> Answer:
+    """The same, and then the connection is closed."""
+
+    async def answer_and_close(writer: asyncio.StreamWriter) -> None:
+        await answer(writer)
+        await writer.drain()
+        writer.close()
+
+    return answer_and_close
+
+
+def in_turn(*answers: Answer) -> Answer:
+    """To each request the next."""
+    rest = iter(answers)
+
+    async def answer_next(writer: asyncio.StreamWriter) -> None:
+        await next(rest)(writer)
+
+    return answer_next
+
+
 async def forever(writer: asyncio.StreamWriter, part: bytes, pause: float = 0.0) -> None:
     """The same bytes until the other side has had enough."""
     while True:

@@ -159,11 +159,15 @@ def server(settings: Settings, database_url: str) -> Iterator[RunningServer]:
     server.stop()
 
 
+def pytest_configure() -> None:
+    """Little of what is imported is ever garbage."""
+    gc.set_threshold(20_000, 50, 50)
+
+
 def pytest_collection_finish() -> None:
     """What was made so far stays, as in a gateway that serves: the collector need not look at it again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 50, 50)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

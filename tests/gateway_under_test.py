@@ -220,11 +220,11 @@ class Held:
     @classmethod
     def of(cls, catalogues: Catalogues) -> Self:
         ready = catalogues._ready
-        return cls(dict(catalogues._contents), replace(ready, forms=dict(ready.forms)), catalogues.held)
+        return cls(dict(catalogues._contents), replace(ready, made=dict(ready.made)), catalogues.held)
 
     def put_back(self, catalogues: Catalogues) -> None:
         catalogues._contents = dict(self.contents)
-        catalogues._ready = replace(self.ready, forms=dict(self.ready.forms))
+        catalogues._ready = replace(self.ready, made=dict(self.ready.made))
         catalogues.held = self.catalogue
 
 
@@ -451,6 +451,10 @@ MOST_CONNECTIONS = 300
 """Connections that a server of the tests holds."""
 
 
+_SERVE = "import gc; gc.set_threshold(20_000, 50, 50); from gateway_under_test import serve; serve()"
+"""As ``gateway serve`` does it, which sets this before it imports anything large."""
+
+
 class RunningServer:
     """The API as a process of its own, on a port of its own."""
 
@@ -463,7 +467,7 @@ class RunningServer:
             "GATEWAY_BODY_TIMEOUT_SECONDS": "1",
             "GATEWAY_HEAD_TIMEOUT_SECONDS": "1",
         }
-        self.process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, env=environment)
+        self.process = subprocess.Popen([sys.executable, "-c", _SERVE], stdout=subprocess.PIPE, env=environment)
         assert self.process.stdout
         self.port = int(self.process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}"
@@ -493,7 +497,3 @@ def serve() -> None:
         sys.stdout.flush()
         config = uvicorn.Config(app, http=http, log_level="error", proxy_headers=False, timeout_keep_alive=2)
         uvicorn.Server(config).run(sockets=[listening])
-
-
-if __name__ == "__main__":
-    serve()

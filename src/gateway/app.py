@@ -43,6 +43,7 @@ from gateway.api.edge import Edge
 from gateway.api.metrics import Metrics
 from gateway.api.problems import install_problems
 from gateway.api.render import render
+from gateway.api.router import OVERRIDES
 from gateway.api.sdmx_errors import refuse
 from gateway.api.traffic import Traffic
 from gateway.connectors.fetch import fetch_document
@@ -149,6 +150,7 @@ def build_app(gateway: Gateway | None = None) -> FastAPI:
         lifespan=lifespan,
         routes=[route for router in ROUTERS for route in router.routes],
     )
+    app.dependency_overrides = OVERRIDES.dependency_overrides
     app.state.gateway = gateway
     install_problems(app, ROUTERS, {"/sdmx/": refuse})
     documents.install_documents(app)

@@ -220,14 +220,27 @@ async def key_server(*keys: dict[str, Any]) -> AsyncIterator[KeyServer]:
         yield made
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """A client that keeps its keys on this machine, at a gateway that allows it; at first it has one, of ES256."""
+
+    id: str
+    server: KeyServer
+    http: httpx.AsyncClient
+
+    async def ask(self, algorithm: str = "ES256", **changes: Any) -> int:
+        """What it is answered, asking for a token by a key."""
+        return (await ask(self.http, assertion(self.id, algorithm, **changes))).status_code
+
+
 @pytest.fixture
-async def keeping(gateway: Gateway) -> AsyncIterator[tuple[httpx.AsyncClient, Gateway]]:
-    """A gateway whose clients may keep their keys on this machine, and its registrar."""
+async def keeping(gateway: Gateway) -> AsyncIterator[Keeping]:
     settings = gateway.settings.model_copy(update={"jwks_allow_private_addresses": True})
     own = replace(build_gateway(settings, gateway.engine), tokens=gateway.tokens)
     account = await add_account(gateway.engine, ["clients:write"], None)
-    async with in_process(own, headers=bearer(own.tokens, account.id, ["clients:write"], None)) as client:
-        yield client, own
+    headers = bearer(own.tokens, account.id, ["clients:write"], None)
+    async with in_process(own, headers=headers) as http, key_server(public("ES256")) as server:
+        yield Keeping(await registered(http, jwks_uri=server.url), server, http)
 
 
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
@@ -235,57 +248,48 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(fetched_keys, "_now", lambda: now() + seconds)
 
 
-async def test_a_key_set_is_fetched_once_and_remembered(keeping: tuple[httpx.AsyncClient, Gateway]) -> None:
-    client, _ = keeping
-    async with key_server(public("ES256"), {"kty": "oct", "k": "eA"}, public("Ed25519")) as server:
-        identity = await registered(client, jwks_uri=server.url)
-        for algorithm in ("ES256", "Ed25519", "ES256"):
-            assert (await ask(client, assertion(identity, algorithm))).status_code == 200
-        assert server.asked == 1
+async def test_a_key_set_is_fetched_once_and_remembered(keeping: Keeping) -> None:
+    keeping.server.keys += [{"kty": "oct", "k": "eA"}, public("Ed25519")]
+    assert [await keeping.ask(each) for each in ("ES256", "Ed25519", "ES256")] == [200, 200, 200]
+    assert keeping.server.asked == 1
 
 
 async def test_a_new_key_is_found_by_asking_again_at_most_once_a_minute(
-    keeping: tuple[httpx.AsyncClient, Gateway], monkeypatch: pytest.MonkeyPatch
+    keeping: Keeping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, _ = keeping
-    async with key_server(public("ES256")) as server:
-        identity = await registered(client, jwks_uri=server.url)
-        assert (await ask(client, assertion(identity, "ES256"))).status_code == 200
-        server.keys.append(public("Ed25519"))
-        unknown = [assertion(identity, header={"kid": f"made up {n}"}) for n in range(4)]
-        assert {each.status_code for each in await asyncio.gather(*(ask(client, text) for text in unknown))} == {401}
-        assert server.asked == 1
-        later(monkeypatch, fetched_keys.AGAIN_SECONDS)
-        await asyncio.gather(*(ask(client, text) for text in unknown))
-        assert server.asked == 2
-        assert (await ask(client, assertion(identity))).status_code == 200
-        assert server.asked == 2
+    async def unknown() -> set[int]:
+        asked = (keeping.ask("Ed25519", header={"kid": f"made up {number}"}) for number in range(4))
+        return set(await asyncio.gather(*asked))
+
+    assert await keeping.ask() == 200
+    keeping.server.keys.append(public("Ed25519"))
+    assert await unknown() == {401}
+    assert keeping.server.asked == 1
+    later(monkeypatch, fetched_keys.AGAIN_SECONDS)
+    assert await unknown() == {401}
+    assert keeping.server.asked == 2
+    assert await keeping.ask("Ed25519") == 200
+    assert keeping.server.asked == 2
 
 
 async def test_a_key_that_was_taken_out_is_good_for_five_minutes_more(
-    keeping: tuple[httpx.AsyncClient, Gateway], monkeypatch: pytest.MonkeyPatch
+    keeping: Keeping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, _ = keeping
-    async with key_server(public("ES256")) as server:
-        identity = await registered(client, jwks_uri=server.url)
-        assert (await ask(client, assertion(identity, "ES256"))).status_code == 200
-        server.keys.clear()
-        later(monkeypatch, fetched_keys.FRESH_SECONDS)
-        assert (await ask(client, assertion(identity, "ES256"))).status_code == 401
+    assert await keeping.ask() == 200
+    keeping.server.keys.clear()
+    later(monkeypatch, fetched_keys.FRESH_SECONDS)
+    assert await keeping.ask() == 401
 
 
 async def test_known_keys_go_on_for_a_day_while_their_address_is_down(
-    keeping: tuple[httpx.AsyncClient, Gateway], monkeypatch: pytest.MonkeyPatch
+    keeping: Keeping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, _ = keeping
-    async with key_server(public("ES256")) as server:
-        identity = await registered(client, jwks_uri=server.url)
-        assert (await ask(client, assertion(identity, "ES256"))).status_code == 200
-        server.status = 503
-        later(monkeypatch, fetched_keys.LONGEST_SECONDS - 60)
-        assert (await ask(client, assertion(identity, "ES256"))).status_code == 200
-        later(monkeypatch, 61)
-        assert (await ask(client, assertion(identity, "ES256"))).status_code == 401
+    assert await keeping.ask() == 200
+    keeping.server.status = 503
+    later(monkeypatch, fetched_keys.LONGEST_SECONDS - 60)
+    assert await keeping.ask() == 200
+    later(monkeypatch, 61)
+    assert await keeping.ask() == 401
 
 
 @pytest.mark.parametrize(
@@ -293,15 +297,10 @@ async def test_known_keys_go_on_for_a_day_while_their_address_is_down(
     [(302, None), (404, None), (200, b"{}"), (200, b"[]"), (200, b"not JSON"), (200, b" " * 70_000)],
     ids=["elsewhere", "nothing", "no keys", "a list", "no JSON", "too large"],
 )
-async def test_what_is_no_key_set_opens_nothing(
-    keeping: tuple[httpx.AsyncClient, Gateway], status: int, body: bytes | None
-) -> None:
-    client, _ = keeping
-    async with key_server(public("ES256")) as server:
-        server.status, server.body = status, body
-        identity = await registered(client, jwks_uri=server.url)
-        assert (await ask(client, assertion(identity, "ES256"))).status_code == 401
-        assert server.asked == 1
+async def test_what_is_no_key_set_opens_nothing(keeping: Keeping, status: int, body: bytes | None) -> None:
+    keeping.server.status, keeping.server.body = status, body
+    assert await keeping.ask() == 401
+    assert keeping.server.asked == 1
 
 
 async def test_nothing_is_fetched_from_this_network_unless_it_is_allowed(registrar: httpx.AsyncClient) -> None:

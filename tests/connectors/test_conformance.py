@@ -20,8 +20,10 @@ from answering import (
     SHORT,
     TAKEN,
     answering,
+    closing,
     connected,
     forever,
+    in_turn,
     outcome_with,
     saying,
     send_to,
@@ -243,10 +245,7 @@ async def test_answers_before_the_answer_without_end_are_ended_by_the_deadline(k
 
 
 async def test_a_connection_closed_without_an_answer_is_ambiguous(kind: str) -> None:
-    async def close(writer: asyncio.StreamWriter) -> None:
-        writer.close()
-
-    assert (await outcome_with(kind, close)).kind is OutcomeClass.ambiguous
+    assert (await outcome_with(kind, closing(saying("")))).kind is OutcomeClass.ambiguous
 
 
 async def test_a_reset_in_the_middle_of_a_reply_is_ambiguous_though_it_began_well(kind: str) -> None:
@@ -307,12 +306,7 @@ async def test_a_compressed_reply_that_nobody_asked_for_is_not_inflated(kind: st
 
 
 async def test_a_kept_connection_that_the_upstream_closed_is_not_used_again(kind: str) -> None:
-    async def once(writer: asyncio.StreamWriter) -> None:
-        await taken(kind)(writer)
-        await writer.drain()
-        writer.close()
-
-    async with upstream(once) as system, connected(kind, system.url) as connector:
+    async with upstream(closing(taken(kind))) as system, connected(kind, system.url) as connector:
         for _ in range(3):
             assert (await connector.send(DISPATCH)).kind is OutcomeClass.delivered
             await asyncio.sleep(0.02)
@@ -320,12 +314,8 @@ async def test_a_kept_connection_that_the_upstream_closed_is_not_used_again(kind
 
 
 async def test_an_attempt_that_is_cancelled_leaves_the_connector_working(kind: str) -> None:
-    answers = iter((lambda _: asyncio.sleep(60), taken(kind)))
-
-    async def next_answer(writer: asyncio.StreamWriter) -> None:
-        await next(answers)(writer)
-
-    async with upstream(next_answer) as system, connected(kind, system.url) as connector:
+    answers = in_turn(lambda _: asyncio.sleep(60), taken(kind))
+    async with upstream(answers) as system, connected(kind, system.url) as connector:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(connector.send(DISPATCH), 0.1)
         assert (await connector.send(DISPATCH)).kind is OutcomeClass.delivered

@@ -13,8 +13,10 @@ from answering import (
     SHORT,
     TAKEN,
     answering,
+    closing,
     connected,
     forever,
+    in_turn,
     outcome_with,
     saying,
     send_to,
@@ -22,11 +24,11 @@ from answering import (
     taken,
     upstream,
 )
-from certificates import certified
+from certificates import Certified, certified
 from gateway.connectors.connector import InvalidConnectorSettings
 from gateway.connectors.registry import open_connector
 from gateway.domain.delivery import DEFAULT_SCHEDULE as SCHEDULE
-from gateway.domain.delivery import LONGEST_WAIT, OutcomeClass
+from gateway.domain.delivery import LONGEST_WAIT, Outcome, OutcomeClass
 
 pytestmark = pytest.mark.parametrize("kind", KINDS)
 
@@ -57,14 +59,8 @@ async def test_headers_without_end_are_read_no_further_than_a_bound(kind: str) -
 
 
 async def test_an_answer_of_http_1_0_that_ends_with_its_connection_is_an_answer(kind: str) -> None:
-    body = TAKEN.get(kind, b"ok")
-
-    async def old(writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.0 200 OK\r\n\r\n" + body)
-        await writer.drain()
-        writer.close()
-
-    assert (await outcome_with(kind, old)).kind is OutcomeClass.delivered
+    old = saying(b"HTTP/1.0 200 OK\r\n\r\n" + TAKEN.get(kind, b"ok"))
+    assert (await outcome_with(kind, closing(old))).kind is OutcomeClass.delivered
 
 
 @pytest.mark.parametrize(
@@ -79,22 +75,12 @@ async def test_an_answer_of_http_1_0_that_ends_with_its_connection_is_an_answer(
     ids=["huge-chunk", "two-lengths", "nul-in-header", "http-2", "http-2-preface"],
 )
 async def test_other_answers_that_break_http_are_ambiguous_too(kind: str, junk: bytes) -> None:
-    async def say(writer: asyncio.StreamWriter) -> None:
-        await saying(junk)(writer)
-        await writer.drain()
-        writer.close()
-
-    assert (await outcome_with(kind, say)).kind is OutcomeClass.ambiguous
+    assert (await outcome_with(kind, closing(saying(junk)))).kind is OutcomeClass.ambiguous
 
 
 async def test_a_kept_connection_that_is_closed_under_the_next_request_is_ambiguous_and_then_gone(kind: str) -> None:
     """Nobody can know whether that request was read. The schedule sends it again, and not the attempt itself."""
-    answers = iter((taken(kind), hang_up, taken(kind)))
-
-    async def next_answer(writer: asyncio.StreamWriter) -> None:
-        await next(answers)(writer)
-
-    async with upstream(next_answer) as system, connected(kind, system.url) as connector:
+    async with upstream(in_turn(taken(kind), hang_up, taken(kind))) as system, connected(kind, system.url) as connector:
         outcomes = [(await connector.send(DISPATCH)).kind for _ in range(3)]
     assert outcomes == [OutcomeClass.delivered, OutcomeClass.ambiguous, OutcomeClass.delivered]
     assert len(system.requests) == 3
@@ -133,21 +119,21 @@ async def test_no_wait_that_is_asked_for_leaves_the_schedule_s_bounds(
 
 async def test_a_certificate_that_has_run_out_is_not_taken(kind: str, tmp_path: Path) -> None:
     server = certified("localhost", ended=timedelta(minutes=5))
-    async with upstream(taken(kind), server.tls(tmp_path)) as system:
-        url = f"https://localhost:{system.port}/reports"
-        outcome = await send_to(kind, url, {"ca_certificate": server.certificate})
-    assert outcome.kind is OutcomeClass.unreachable
-    assert "expired" in outcome.reason
-    assert system.requests == []
+    assert "expired" in (await _not_taken(kind, server, tmp_path)).reason
 
 
 async def test_a_certificate_of_another_name_is_not_taken(kind: str, tmp_path: Path) -> None:
-    server = certified("elsewhere.example")
-    async with upstream(taken(kind), server.tls(tmp_path)) as system:
+    await _not_taken(kind, certified("elsewhere.example"), tmp_path)
+
+
+async def _not_taken(kind: str, server: Certified, directory: Path) -> Outcome:
+    """What comes of an upstream with a certificate that no report may be sent to."""
+    async with upstream(taken(kind), server.tls(directory)) as system:
         url = f"https://localhost:{system.port}/reports"
         outcome = await send_to(kind, url, {"ca_certificate": server.certificate})
     assert outcome.kind is OutcomeClass.unreachable
     assert system.requests == []
+    return outcome
 
 
 async def test_no_tls_where_it_should_be_is_unreachable_and_nothing_is_told_in_the_clear(kind: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, distinct_on
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.base import Instant, Serial, Xid8, metadata
@@ -85,8 +85,17 @@ async def entries_between(connection: AsyncConnection, after: int, revision: int
 
 async def storage_keys(connection: AsyncConnection, table: sa.Table) -> dict[str, int]:
     """Code to storage key of ``agencies`` or ``forms``."""
-    rows = await connection.execute(sa.select(table.c.code, table.c.id))
-    return {row.code: row.id for row in rows}
+    columns = sa.func.array_agg(table.c.code), sa.func.array_agg(table.c.id)  # one row: there are thousands of agencies
+    codes, ids = (await connection.execute(sa.select(*columns))).one()
+    return dict(zip(codes or (), ids or (), strict=True))
+
+
+async def _know(connection: AsyncConnection, table: sa.Table, codes: Sequence[str]) -> None:
+    """Give storage keys to those codes of ``agencies`` or ``forms`` that have none."""
+    asked = sa.literal(codes, ARRAY(sa.Text))
+    known = set((await connection.scalars(sa.select(table.c.code).where(table.c.code == sa.any_(asked)))).all())
+    if missing := [code for code in codes if code not in known]:
+        await connection.execute(sa.insert(table), [{"code": code} for code in missing])
 
 
 async def hold_still(connection: AsyncConnection) -> None:
@@ -106,10 +115,8 @@ async def record(connection: AsyncConnection, new: Iterable[Entry], note: str, c
     statement = sa.insert(revisions).values(note=note, client_id=client, recorded_at=recorded_at)
     revision: int = (await connection.execute(statement.returning(revisions.c.revision))).scalar_one()
     for table, kind in ((agencies, "agency"), (forms, "form")):
-        known = await storage_keys(connection, table)
-        missing = sorted({entry.code for entry in new if entry.kind == kind} - known.keys())
-        if missing:
-            await connection.execute(sa.insert(table), [{"code": code} for code in missing])
+        if codes := sorted({entry.code for entry in new if entry.kind == kind}):
+            await _know(connection, table, codes)
     if new:
         rows = [
             {

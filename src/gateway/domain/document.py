@@ -26,13 +26,14 @@ from gateway.errors import Place, Text
 
 def choice(enumeration: type[StrEnum]) -> BeforeValidator:
     """Takes one of an enumeration's words, or None where the field may be null; names them all otherwise."""
+    words = {each.value: each for each in enumeration}
 
     def choose(value: object) -> object:
         if value is None or isinstance(value, enumeration):
             return value
-        if isinstance(value, str) and value in set(enumeration):
-            return enumeration(value)
-        raise PydanticCustomError("choice", "Must be one of: {choices}", {"choices": ", ".join(enumeration)})
+        if isinstance(value, str) and value in words:
+            return words[value]
+        raise PydanticCustomError("choice", "Must be one of: {choices}", {"choices": ", ".join(words)})
 
     return BeforeValidator(choose, json_schema_input_type=enumeration)
 

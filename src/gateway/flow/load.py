@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -21,22 +21,38 @@ from gateway.domain.obligation import Extension, Obligations
 from gateway.domain.regime import Regime, RegimeDocument, in_order
 from gateway.domain.upstream import Upstream, What
 
-Contents = dict[tuple[EntryKind, str, str], dict[str, Any]]
-"""Documents by kind, code and variant."""
+Name: TypeAlias = tuple[EntryKind, str, str]
+"""Kind, code and variant of a document."""
+Contents = dict[Name, dict[str, Any]]
+
+_MAKE: Mapping[EntryKind, Callable[[Mapping[str, Any]], Any]] = {
+    "form": lambda document: Form(FormDocument.model_validate(document)),
+    "codelist": CodeList.model_validate,
+    "agency": Agency.model_validate,
+    "calendar": CalendarYear.model_validate,
+    "regime": lambda document: Regime(RegimeDocument.model_validate(document)),
+    "extension": Extension.model_validate,
+}
 
 
 @dataclass(slots=True)
 class _Ready:
-    """What was made of documents before, and still holds: forms and agencies take long to make."""
+    """What was made of documents before, and still holds: a change of one makes nothing of the others anew."""
 
-    forms: dict[tuple[str, str], Form] = field(default_factory=dict)
+    made: dict[Name, Any] = field(default_factory=dict)
     agencies: Agencies | None = None
     obligations: Obligations | None = None
 
-    def forget(self, kind: str, code: str, variant: str) -> None:
+    def of(self, name: Name, document: Mapping[str, Any]) -> Any:
+        """What is made of a document."""
+        found = self.made.get(name)
+        if found is None:
+            found = self.made[name] = _MAKE[name[0]](document)
+        return found
+
+    def forget(self, kind: EntryKind, code: str, variant: str) -> None:
         """A document of that name is new."""
-        if kind == "form":
-            self.forms.pop((code, variant), None)
+        self.made.pop((kind, code, variant), None)
         if kind == "agency":
             self.agencies = None
         if kind in {"agency", "calendar", "regime", "extension"}:
@@ -91,7 +107,8 @@ class Catalogues:
                 for entry in await stored.entries_between(connection, known, revision):
                     self._contents[entry.kind, entry.code, entry.variant] = entry.document
                     self._ready.forget(entry.kind, entry.code, entry.variant)
-                agency_ids = await stored.storage_keys(connection, stored.agencies)
+                is_known = self._ready.agencies is not None
+                agency_ids = {} if is_known else await stored.storage_keys(connection, stored.agencies)
                 form_ids = await stored.storage_keys(connection, stored.forms)
                 upstreams = [_upstream(row) for row in await all_connectors(connection)]
                 self.held = _assemble(revision, self._contents, agency_ids, form_ids, upstreams, self._ready)
@@ -120,22 +137,21 @@ def _assemble(
     calendars: dict[int, CalendarYear] = {}
     regimes: dict[str, list[Regime]] = {}
     extensions: list[Extension] = []
-    for (kind, code, variant), document in contents.items():
+    for name, document in contents.items():
+        kind, code, _ = name
         match kind:
             case "form":
-                form = ready.forms.get((code, variant)) or Form(FormDocument.model_validate(document))
-                ready.forms[code, variant] = form
-                forms.setdefault(code, []).append(form)
+                forms.setdefault(code, []).append(ready.of(name, document))
             case "codelist":
-                codelists[code] = CodeList.model_validate(document)
+                codelists[code] = ready.of(name, document)
             case "agency" if ready.agencies is None:
-                agencies.append(Agency.model_validate(document))
+                agencies.append(ready.of(name, document))
             case "calendar":
-                calendars[int(code)] = CalendarYear.model_validate(document)
+                calendars[int(code)] = ready.of(name, document)
             case "regime":
-                regimes.setdefault(code, []).append(Regime(RegimeDocument.model_validate(document)))
+                regimes.setdefault(code, []).append(ready.of(name, document))
             case "extension":
-                extensions.append(Extension.model_validate(document))
+                extensions.append(ready.of(name, document))
     ready.agencies = ready.agencies or Agencies(agencies, agency_ids)
     for versions in forms.values():
         versions.sort(key=lambda form: form.version)
