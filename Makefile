@@ -7,7 +7,9 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit format unit histories fuzz bench proof follow lock openapi
+# Two at a time, longest first; where make can, what one says is kept together. The first that fails ends it.
+CHECKS := types migrations document style imports audit
+.PHONY: help setup demo test check $(CHECKS) format unit histories fuzz bench proof follow lock openapi
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,13 +29,23 @@ demo: setup ## run the whole journey on the embedded database (ARGS=--once: exit
 test: check unit ## run every check and every test
 
 check: setup
+	@$(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) ARGS= $(CHECKS)
+
+types: setup
+	$(BIN)/mypy
+
+migrations: setup
+	GATEWAY_DATA_DIR=$$(mktemp -d) $(BIN)/gateway migrate --check
+
+document: setup
+	$(BIN)/gateway openapi --check
+
+style: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+
+imports: setup
 	$(BIN)/lint-imports
-	GATEWAY_DATA_DIR=$$(mktemp -d) $(BIN)/gateway migrate --check
-	$(BIN)/gateway openapi --check
-	$(BIN)/python -m audit
 
 audit: setup ## look for known vulnerabilities in the dependencies (ARGS=--required: fail if that is not possible)
 	$(BIN)/python -m audit $(ARGS)

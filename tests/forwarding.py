@@ -22,13 +22,15 @@ from gateway.db.recording import record_attempts
 from gateway.db.roles import Role
 from gateway.domain.breaker import BreakerPolicy
 from gateway.domain.calendar import civil_date
+from gateway.domain.connector_document import ConnectorDocument
 from gateway.domain.delivery import Outcome, OutcomeClass, RetrySchedule
 from gateway.domain.report import Status
+from gateway.flow.connect import change_connector
 from gateway.flow.forward import conclude
 from gateway.flow.judge import Answer
 from gateway.flow.prepare import Push
 from gateway.flow.review import Ending, end_report
-from gateway.flow.steer import Cause, ConnectorDocument, change_connector
+from gateway.flow.steer import Cause
 from gateway.sandbox.server import sandbox_server
 from gateway.settings import Settings
 from gateway.worker import Worker

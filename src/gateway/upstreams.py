@@ -10,7 +10,7 @@ from gateway.connectors.connector import Connector, ConnectorSettings
 from gateway.connectors.registry import open_connector
 from gateway.db.claims import Target
 from gateway.domain.exact import decode
-from gateway.flow.steer import opened
+from gateway.flow.connect import opened
 
 
 @dataclass(slots=True)

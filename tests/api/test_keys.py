@@ -21,8 +21,8 @@ from gateway.db.engine import driver
 from gateway.evidence.merkle import EMPTY_ROOT
 from gateway.evidence.note import InvalidNote, LogSigner, open_checkpoint
 from gateway.evidence.receipts import key_set, verify_receipt
+from gateway.flow.connect import opened
 from gateway.flow.reencrypt import reencrypt
-from gateway.flow.steer import opened
 from gateway.key_files import PURPOSES, MissingKeys, key_files, make_key, unfit_keys
 from gateway.keys import Secrets, load_keys
 from gateway.settings import Settings

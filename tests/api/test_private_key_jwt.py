@@ -20,6 +20,7 @@ from gateway.access.assertions import ASSERTION_TYPE
 from gateway.access.fetched_keys import FetchedKeys
 from gateway.access.key_sets import Key
 from gateway.api.deps import Gateway
+from gateway.api.identify import MOST_OF_CLIENT
 from gateway.app import build_gateway
 from gateway.connectors.fetch import FetchFailed, fetch_document
 from gateway_under_test import NewClient, add_account, bearer, connected, in_process, shown
@@ -168,8 +169,9 @@ async def test_an_assertion_is_good_once_in_all_processes_at_once(
 ) -> None:
     text = assertion(client)
     async with in_process(build_gateway(gateway.settings, engine), headers={"Authorization": "x"}) as elsewhere:
-        answers = await asyncio.gather(*(ask(each, text) for each in [registrar, elsewhere] * 8))
-    assert sorted(answer.status_code for answer in answers) == [200] + [401] * 15
+        answers = await asyncio.gather(*(ask(each, text) for each in [registrar, elsewhere] * 5))
+    # More would be too many failures (429), where some of them begin after others have ended.
+    assert sorted(answer.status_code for answer in answers) == [200] + [401] * (MOST_OF_CLIENT - 1)
 
 
 async def test_spent_assertions_are_forgotten_once_they_would_not_be_taken_anyhow(

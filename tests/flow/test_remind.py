@@ -44,10 +44,11 @@ from gateway.domain.delivery import DEFAULT_SCHEDULE
 from gateway.domain.period import VIETNAM
 from gateway.domain.report import Status
 from gateway.errors import StateConflict
-from gateway.flow import remind, steer
+from gateway.flow import connect, remind
+from gateway.flow.connect import end_connector
 from gateway.flow.forward import Message, message_of
 from gateway.flow.remind import NothingToSend, Reminders
-from gateway.flow.steer import Cause, end_connector, give_up_delivery, retry_delivery
+from gateway.flow.steer import Cause, give_up_delivery, retry_delivery
 from gateway.flow.take_up import retry_connector
 from gateway_under_test import NewClient, connected, load, push, shown
 
@@ -71,7 +72,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Day:
             return noon
 
         monkeypatch.setattr(remind, "clock", clock)
-        monkeypatch.setattr(steer, "server_now", clock)
+        monkeypatch.setattr(connect, "server_now", clock)
 
     return set_day
 

@@ -29,7 +29,8 @@ from gateway.api.deps import Gateway
 from gateway.domain.delivery import DEFAULT_SCHEDULE
 from gateway.domain.report import Status
 from gateway.errors import StateConflict
-from gateway.flow.steer import Cause, end_connector, give_up_delivery, retry_delivery
+from gateway.flow.connect import end_connector
+from gateway.flow.steer import Cause, give_up_delivery, retry_delivery
 from gateway.flow.take_up import retry_connector
 from gateway_under_test import connected
 

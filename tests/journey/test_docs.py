@@ -77,7 +77,10 @@ def test_every_test_that_a_document_names_exists(document: Path) -> None:
 def _commands() -> dict[str, set[str]]:
     """The names of all commands, each with those of its own commands."""
     group: Any = typer.main.get_command(cli)
-    return {name: set(getattr(command, "commands", ())) for name, command in group.commands.items()}
+    return {
+        name: set(command.list_commands(None)) if hasattr(command, "list_commands") else set()
+        for name, command in group.commands.items()
+    }
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda each: str(each.relative_to(ROOT)))

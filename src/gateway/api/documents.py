@@ -21,9 +21,9 @@ from gateway.api.problems import PROBLEM
 from gateway.api.refusals import problems
 from gateway.api.shapes import PUSHED, Reason
 from gateway.api.signers import SignersDocument
+from gateway.domain.connector_document import ConnectorDocument
 from gateway.domain.form_document import FormDocument
 from gateway.domain.report import Submission
-from gateway.flow.steer import ConnectorDocument
 
 _BODIES = (
     Submission,

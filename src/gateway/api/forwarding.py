@@ -15,11 +15,11 @@ from gateway.db.follows import KeptFollow
 from gateway.db.interventions import KeptIntervention
 from gateway.domain.breaker import BreakerState
 from gateway.domain.catalogue import Catalogue
+from gateway.domain.connector_document import Remind, Retry
 from gateway.domain.delivery import DeliveryState, Event, OutcomeClass
 from gateway.domain.document import NUMBER, Document
 from gateway.domain.report import ReportKind
 from gateway.domain.upstream import What
-from gateway.flow.steer import Remind, Retry
 
 _UPSTREAM: dict[str, Any] = {
     "name": "national",

@@ -38,16 +38,11 @@ from gateway.db.engine import driver
 from gateway.db.follows import find_follow
 from gateway.db.interventions import list_interventions, subtrees_of
 from gateway.domain.catalogue import Catalogue
+from gateway.domain.connector_document import ConnectorDocument
 from gateway.domain.upstream import What
 from gateway.errors import Forbidden, MalformedRequest, NotFound, Place, Text
+from gateway.flow.connect import change_connector, end_connector, known_credentials, pause_or_resume
 from gateway.flow.prepare import find_agency
-from gateway.flow.steer import (
-    ConnectorDocument,
-    change_connector,
-    end_connector,
-    known_credentials,
-    pause_or_resume,
-)
 from gateway.flow.take_up import Choice, retry_connector
 
 router = Router(prefix="/v1", tags=["operations"])

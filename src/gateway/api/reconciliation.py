@@ -22,8 +22,8 @@ from gateway.db.connectors import find_connector
 from gateway.db.engine import server_now
 from gateway.db.reconciling import WantedSent
 from gateway.errors import NotFound, StateConflict, Text, UpstreamFailed
+from gateway.flow.connect import opened
 from gateway.flow.reconcile import Comparison, Difference, Differing, heal, reconcile
-from gateway.flow.steer import opened
 
 router = Router(prefix="/v1", tags=["operations"])
 

@@ -5,7 +5,6 @@ trips and one commit however it comes. What the second relies on is checked agai
 another writer undoes all of it (``Overtaken``), and the pushes are judged again.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -210,7 +209,16 @@ class NewKey:
     body: bytes
 
 
-_STORE = rf"""
+_SIGNED = """, signed AS (
+    INSERT INTO report_signatures (report_id, jws, subject, issuer, serial, fingerprint, signed_at, trusted)
+    SELECT * FROM unnest($61::uuid[], $62::text[], $63::text[], $64::text[], $65::text[], $66::text[],
+             $67::timestamptz[], $68::boolean[])
+)"""
+
+
+def _storing(more: str = "") -> str:
+    """The statement that stores, with another part where there is one."""
+    return rf"""
 WITH ended AS (
     UPDATE reports SET status = 'superseded', ended_xid = coalesce(ended_xid, pg_current_xact_id())
      WHERE ctid = ANY (ARRAY(SELECT place FROM unnest($2::uuid[]) AS e(id) CROSS JOIN LATERAL (
@@ -265,25 +273,14 @@ WITH ended AS (
     INSERT INTO idempotency_keys (client_id, route, key, fingerprint, status, location, media_type, body)
     SELECT * FROM unnest($37::uuid[], $38::text[], $39::text[], $40::bytea[], $41::smallint[], $42::text[],
              $43::text[], $44::bytea[])
-), logged AS ({ADD.format("$56", "$57", "$58", "$59", "$60")})
+), logged AS ({ADD.format("$56", "$57", "$58", "$59", "$60")}){more}
 SELECT require((SELECT max(revision) FROM catalog_revisions) = $1::bigint, 'the catalogue moved'),
        require((SELECT count(*) FROM ended) = cardinality($2::uuid[]), 'a corrected report moved')
 """  # noqa: S608 - fixed words
 
 
-def _with_signatures(statement: str) -> str:
-    """The same statement that also stores signatures: what nobody signed, nearly all, costs nothing more."""
-    first = max(int(number) for number in re.findall(r"\$(\d+)", statement)) + 1
-    types = ("uuid", "text", "text", "text", "text", "text", "timestamptz", "boolean")
-    given = ", ".join(f"${first + position}::{each}[]" for position, each in enumerate(types))
-    head, _, tail = statement.rpartition(")\nSELECT require(")
-    signed = f"""
-    INSERT INTO report_signatures (report_id, jws, subject, issuer, serial, fingerprint, signed_at, trusted)
-    SELECT * FROM unnest({given})"""  # noqa: S608 - fixed words
-    return f"{head}), signed AS ({signed})\nSELECT require({tail}"
-
-
-_STORE_PLAIN, _STORE_SIGNED = planned_once(_STORE), planned_once(_with_signatures(_STORE))
+_STORE, _STORE_SIGNED = planned_once(_storing()), planned_once(_storing(_SIGNED))
+"""Nearly all reports are signed by nobody: what stores those does nothing about signatures."""
 
 
 async def store(
@@ -357,7 +354,7 @@ async def store(
         if signed:
             await connection.fetchrow(_STORE_SIGNED, *arguments, *_signed(signed))
         else:
-            await connection.fetchrow(_STORE_PLAIN, *arguments)
+            await connection.fetchrow(_STORE, *arguments)
     except asyncpg.UniqueViolationError as error:
         raise Overtaken(error.constraint_name) from error
     except asyncpg.DeadlockDetectedError as error:  # the same keys in another order: PostgreSQL undid one of us
