@@ -69,8 +69,8 @@ async def run_as(names: list[str], url: str, gateway: Gateway) -> tuple[int | No
 @pytest.mark.usefixtures("_something_there")
 @pytest.mark.parametrize("names", [[each] for each in ROLES] if IS_LONG else [list(ROLES)], ids=" ".join)
 async def test_the_server_does_what_its_document_says(
-    server: RunningServer, gateway: Gateway, names: list[str]
+    own_server: RunningServer, gateway: Gateway, names: list[str]
 ) -> None:
-    status, said = await run_as(names, server.url, gateway)
+    status, said = await run_as(names, own_server.url, gateway)
     sys.stdout.write(said)
     assert status == 0, said[-20_000:]
