@@ -19,6 +19,7 @@ from gateway.db import (  # noqa: F401
     allowances,
     assertions,
     attempts,
+    breakers,
     catalogue,
     clients,
     connectors,
