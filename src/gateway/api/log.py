@@ -1,5 +1,6 @@
 """Routes of the log: its checkpoint and what verifiers ask for, open to anybody; its entries, to operators."""
 
+from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -175,6 +176,10 @@ async def list_entries(
     )
 
 
+_BEGINNING = timedelta(seconds=10)
+"""A report may be received before the log's first checkpoint and be committed, and so sealed, after it."""
+
+
 @router.get("/reports/{report}/proof", response_model=ProofShape, responses=problems(400, 401, 403, 404))
 async def read_proof(
     report: UUID, gateway: GatewayParts, catalogue: NewestCatalogue, caller: Reader, today: Today
@@ -192,7 +197,7 @@ async def read_proof(
         newest = await newest_checkpoint(connection)
         if entry is None or newest is None:
             since = await begun_at(connection)
-            if since is not None and kept.head.received_at < since:
+            if since is not None and kept.head.received_at < since - _BEGINNING:
                 raise NotFound(Text("Báo cáo có trước khi có nhật ký.", "The report was taken before there was a log."))
             raise ProofPending(retry_after=1)
         return Json(proof_shown(await prove(connection, entry, newest)))
