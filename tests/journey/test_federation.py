@@ -48,6 +48,17 @@ async def held(level: Level, account: Account, report: str) -> dict[str, Any] | 
     return shown(answer) if answer.status_code == 200 else None
 
 
+async def until_delivered(level: Level, report: str) -> None:
+    """Wait until a gateway has recorded that a report was delivered: a moment after it is there."""
+    async with level.client(await one(level), EVERYTHING) as client:
+
+        async def is_delivered() -> bool:
+            found = await asked(client, "/deliveries", report=report)
+            return {each["state"] for each in found["items"]} == {"delivered"}
+
+        await until(is_delivered)
+
+
 async def until_status(level: Level, report: str, status: str) -> dict[str, Any]:
     """Wait until a gateway holds a report with a status; how it shows it."""
     account, found = await one(level), dict[str, Any]()
@@ -95,6 +106,7 @@ async def test_two_hops_keep_id_bytes_hash_and_first_receipt(chain: list[Level])
     async with province.client(await one(province), EVERYTHING) as client, at_work(province, ministry):
         report = await accepted(client, sent)
         above = await until_status(national, report["id"], "accepted")
+        await until_delivered(ministry, report["id"])
     for name in ("id", "sha256", "form", "agency", "period", "kind", "revision", "late", "status"):
         assert above[name] == report[name], name
     assert above["relayed"] == {
