@@ -145,7 +145,7 @@ class Intake:
         try:
             for _ in range(_TRIES):
                 catalogue = self.catalogues.held or await self.catalogues.newest()
-                prepared = await _apart(pushes, partial(_prepare_all, pushes, catalogue))
+                prepared = await _each(pushes, [partial(_prepare, push, catalogue) for push in pushes])
                 able = [each for each in prepared if isinstance(each, Prepared)]
                 try:
                     # Set anew: the task may be of a turn that another's push began.
@@ -183,13 +183,7 @@ class Intake:
         revision, knowledge = await _known(connection, catalogue, able)
         if revision != catalogue.revision:
             raise Overtaken("a newer catalogue")
-        decisions: list[Decision] = await _apart(
-            pushes,
-            lambda: [
-                judge(each, knowledge, self.render, self.sign) if isinstance(each, Prepared) else each
-                for each in prepared
-            ],
-        )
+        decisions = await _each(pushes, [partial(self._judge, each, knowledge) for each in prepared])
         new = [each for each in decisions if isinstance(each, Stored)]
         if new:
             deliveries = [delivery for each in new for delivery in new_deliveries(each, catalogue, _today())]
@@ -201,6 +195,9 @@ class Intake:
         replies = [await self._reply(connection, each, catalogue) for each in decisions]
         self.count(replies)
         return replies
+
+    def _judge(self, prepared: Prepared | GatewayError, knowledge: Knowledge) -> Decision:
+        return judge(prepared, knowledge, self.render, self.sign) if isinstance(prepared, Prepared) else prepared
 
     async def _reply(self, connection: Any, decision: Decision, catalogue: Catalogue) -> Reply:
         match decision:
@@ -229,18 +226,25 @@ _NOT_STORED = Text(
     "The database does not answer in time. The report of this request was not stored: send it again.",
 )
 _LARGE = 64 * 1024
-"""Bytes of pushes from which on they are judged beside the event loop, where others are served meanwhile."""
+"""Bytes of a push from which on it is judged beside the event loop, where others are served meanwhile."""
 T = TypeVar("T")
 
 
-async def _apart(pushes: Sequence[Push], work: Callable[[], T]) -> T:
-    """Do what takes long for large pushes in a thread; for small ones that would only be slower."""
-    large = sum(len(push.body) for push in pushes) > _LARGE
-    return await asyncio.to_thread(work) if large else work()
+async def _each(pushes: Sequence[Push], work: Sequence[Callable[[], T]]) -> list[T]:
+    """Do for each push what takes long: in a thread where one is large, which for small ones would only be slower.
 
-
-def _prepare_all(pushes: Sequence[Push], catalogue: Catalogue) -> list[Prepared | GatewayError]:
-    return [_prepare(push, catalogue) for push in pushes]
+    Many small ones give way to others on the event loop after every so many bytes.
+    """
+    if any(len(push.body) > _LARGE for push in pushes):
+        return await asyncio.to_thread(lambda: [act() for act in work])
+    found, size = list[T](), 0
+    for push, act in zip(pushes, work, strict=True):
+        if size > _LARGE:
+            await asyncio.sleep(0)
+            size = 0
+        found.append(act())
+        size += len(push.body)
+    return found
 
 
 def _prepare(push: Push, catalogue: Catalogue) -> Prepared | GatewayError:
@@ -295,10 +299,11 @@ def _knowledge(catalogue: Catalogue, standing: Standing, prepared: Sequence[Prep
 async def check(intake: Intake, push: Push) -> Verdict:
     """What validation would say of a push; nothing is stored. Raises as ``prepare`` does."""
     catalogue = await intake.catalogues.newest()
-    prepared = await _apart([push], lambda: prepare(push, catalogue, _today()))
+    [prepared] = await _each([push], [lambda: prepare(push, catalogue, _today())])
     async with driver(intake.engine) as connection:
         _, knowledge = await _known(connection, catalogue, [prepared])
-    return await _apart([push], lambda: verdict_on(prepared, knowledge))
+    [verdict] = await _each([push], [lambda: verdict_on(prepared, knowledge)])
+    return verdict
 
 
 def _today() -> date:
