@@ -4,13 +4,26 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 def _listed(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _postgresql(url: str) -> str:
+    """An address of PostgreSQL. What is wrong is said without the address, which may hold a password."""
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme.partition("+")[0] in {"postgresql", "postgres"} and (parts.port or 1) > 0
+    except ValueError:
+        is_address = False
+    if not is_address or not url.partition("://")[1]:
+        raise ValueError("must look like postgresql://user:password@host:5432/name")
+    return url
 
 
 class Settings(BaseSettings):
@@ -23,7 +36,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     issuer: str = "http://127.0.0.1:8000"
     """Public base address: issuer of tokens and receipts, and base of problem types."""
-    database_url: str | None = None
+    database_url: Annotated[str, AfterValidator(_postgresql)] | None = None
     """A PostgreSQL 16+ address; unset means the embedded server in ``data_dir``."""
     data_dir: Path = Path(".gateway")
     keys_dir: Path | None = None
@@ -86,10 +99,8 @@ class Settings(BaseSettings):
 
     @property
     def sqlalchemy_url(self) -> str | None:
-        """``database_url`` for asyncpg: SQLAlchemy 2.1 takes a bare ``postgresql://`` for psycopg."""
+        """``database_url`` for asyncpg, which has another name for ``sslmode``."""
         if self.database_url is None:
             return None
-        scheme, separator, rest = self.database_url.partition("://")
-        if not separator or scheme.partition("+")[0] not in {"postgresql", "postgres"}:
-            raise ValueError("GATEWAY_DATABASE_URL must begin with postgresql://")
-        return f"postgresql+asyncpg://{rest}"
+        place, query, options = self.database_url.partition("://")[2].partition("?")
+        return f"postgresql+asyncpg://{place}{query}{options.replace('sslmode=', 'ssl=')}"
