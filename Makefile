@@ -51,7 +51,7 @@ audit: setup ## look for known vulnerabilities in the dependencies (ARGS=--requi
 	$(BIN)/python -m audit $(ARGS)
 
 unit: setup
-	$(BIN)/pytest -n 3 $(ARGS)
+	$(BIN)/pytest -n 4 $(ARGS)
 
 histories: setup ## recompute the figures of many more histories with another engine, some minutes
 	$(BIN)/pytest --hypothesis-profile=long tests/api/test_exact.py $(ARGS)
