@@ -140,20 +140,15 @@ def erase_command(
     by: Annotated[str, typer.Option(help="Who ordered it; kept, and told to nobody.")],
 ) -> None:
     """Erase the bytes of a report, and every text in it, for good. Its figures, receipt and proofs stay."""
-    from gateway.db.engine import database
-    from gateway.db.schema import require_fit
     from gateway.flow.erase import erase
     from gateway.flow.load import Catalogues
+    from gateway.ready import fit_database
 
     settings = read_settings()
 
     async def work() -> None:
-        with database(settings) as engine:
-            try:
-                await require_fit(engine)
-                await erase(engine, Catalogues(engine), report, by, reason)
-            finally:
-                await engine.dispose()
+        async with fit_database(settings) as engine:
+            await erase(engine, Catalogues(engine), report, by, reason)
 
     run(work())
     out.print(f"[green]✓[/] report {report}: bytes and texts are erased; backups have them until they run out")

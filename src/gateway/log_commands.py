@@ -8,13 +8,13 @@ import typer
 
 from gateway.command import err, out, read_settings, run
 from gateway.db.deadline import watch_of
-from gateway.db.engine import database, driver
-from gateway.db.schema import require_fit
+from gateway.db.engine import driver
 from gateway.domain.exact import encode
 from gateway.evidence.export import export
 from gateway.evidence.reading import NotAnExport
 from gateway.flow.confront.walk import Confrontation
 from gateway.flow.load import Catalogues
+from gateway.ready import fit_database
 from gateway.verify import CannotVerify, read_held, read_public_keys
 
 logs = typer.Typer()
@@ -30,15 +30,10 @@ def log_export(
     settings = read_settings()
 
     async def work() -> None:
-        with database(settings) as engine:
-            try:
-                await require_fit(engine)
-                async with driver(engine) as connection:
-                    watch_of(connection).rest()  # a long log takes as long as it takes
-                    async for line in export(connection, start):
-                        sys.stdout.buffer.write(encode(line) + b"\n")
-            finally:
-                await engine.dispose()
+        async with fit_database(settings) as engine, driver(engine) as connection:
+            watch_of(connection).rest()  # a long log takes as long as it takes
+            async for line in export(connection, start):
+                sys.stdout.buffer.write(encode(line) + b"\n")
         sys.stdout.buffer.flush()
 
     run(work())
@@ -60,12 +55,8 @@ def log_confront(
     async def work() -> int:
         public = read_public_keys(keys)
         kept = read_held(held or [], public)
-        with database(settings) as engine:
-            try:
-                await require_fit(engine)
-                return await _confront(Confrontation(engine, Catalogues(engine), public, kept))
-            finally:
-                await engine.dispose()
+        async with fit_database(settings) as engine:
+            return await _confront(Confrontation(engine, Catalogues(engine), public, kept))
 
     if run(work()):
         raise typer.Exit(1)

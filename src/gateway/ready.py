@@ -1,13 +1,31 @@
 """What has to be in a database before anything runs on it."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.catalog import bundled_documents
+from gateway.db.engine import database
 from gateway.db.migrate import upgrade
 from gateway.db.schema import require_fit
 from gateway.flow.amend import Document, fill
 from gateway.flow.load import Catalogues
 from gateway.settings import Settings
+
+
+@asynccontextmanager
+async def fit_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """An engine on a database that has a schema this version runs on, for as long as the block runs.
+
+    Raises ``UnfitSchema``, and ``EmbeddedServerError`` when the embedded server cannot be had.
+    """
+    with database(settings) as engine:
+        try:
+            await require_fit(engine)
+            yield engine
+        finally:
+            await engine.dispose()
 
 
 async def prepare(engine: AsyncEngine, settings: Settings) -> None:
