@@ -48,13 +48,9 @@ _OF_REPORTS = f"""
  ORDER BY about, place
 """
 """Of each report its own entries, and those of the reports that correct it."""
-_OF_REMINDERS = (
-    f"{_both(_named('delivery'), 'report_id IS NULL AND ' + _has(chr(34) + 'delivery' + chr(34) + ':'))}"
-    + (" ORDER BY about, place")
-)
-_OF_OTHERS = _both(f"'{NIL}'::uuid", f"report_id IS NULL AND NOT {_has(chr(34) + 'delivery' + chr(34) + ':')}") + (
-    " ORDER BY place"
-)
+_IS_OF_DELIVERY = _has('"delivery":')
+_OF_REMINDERS = _both(_named("delivery"), f"report_id IS NULL AND {_IS_OF_DELIVERY}") + " ORDER BY about, place"
+_OF_OTHERS = _both(f"'{NIL}'::uuid", f"report_id IS NULL AND NOT {_IS_OF_DELIVERY}") + " ORDER BY place"
 
 
 class Entries:
@@ -153,20 +149,19 @@ class KeptHead(NamedTuple):
 
 
 _XIDS = {"explanations": "explanations::text", "recorded_xid": "recorded_xid::text", "ended_xid": "ended_xid::text"}
-_HEADS = (
-    f"SELECT {', '.join(_XIDS.get(name, name) for name in KeptHead._fields)}"  # noqa: S608 - fixed words
-    " FROM reports WHERE id > $1 ORDER BY id LIMIT $2"
-)
+_HEADS = f"SELECT {', '.join(_XIDS.get(name, name) for name in KeptHead._fields)} FROM reports"  # noqa: S608 - fixed words
 
 
 async def heads_after(connection: Any, after: UUID, limit: int) -> list[KeptHead]:
     """The rows of so many reports, in the order of their ids."""
-    return [KeptHead(*row) for row in await connection.fetch(_HEADS, after, limit)]
+    return [
+        KeptHead(*row) for row in await connection.fetch(_HEADS + " WHERE id > $1 ORDER BY id LIMIT $2", after, limit)
+    ]
 
 
 async def head_of(connection: Any, report: UUID) -> KeptHead | None:
     """The row of a report, which nobody changes until the transaction ends."""
-    row = await connection.fetchrow(_HEADS.replace("id > $1 ORDER BY id LIMIT $2", "id = $1 FOR UPDATE"), report)
+    row = await connection.fetchrow(_HEADS + " WHERE id = $1 FOR UPDATE", report)
     return None if row is None else KeptHead(*row)
 
 

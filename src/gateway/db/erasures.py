@@ -38,18 +38,18 @@ async def find_erasures(connection: Any, reports: Sequence[UUID]) -> dict[UUID, 
     return {row["report_id"]: Erasure(row["at"], row["by"], row["reason"]) for row in rows}
 
 
-_ERASE = (
+_ERASE_WHERE_IT_LIES = (
     "UPDATE report_rows SET texts = array_fill(NULL::text, ARRAY[cardinality(texts)])"
     " WHERE report_id = $1 AND agency_id = $2 AND year = $3 AND cardinality(texts) > 0",
     "DELETE FROM payloads WHERE report_id = $1 AND agency_id = $2 AND year = $3",
+)
+_ERASE = (
     # What came beside the bytes says as much as they do, and the signature has it too; without bytes it proves nothing.
-    "DELETE FROM report_signatures WHERE report_id = $1 AND $2 > 0 AND $3 > 0",
-    "UPDATE reports SET reason = NULL, explanations = '[]', query = left(query, 0)"
-    " WHERE id = $1 AND agency_id = $2 AND $3 > 0",
-    "UPDATE report_events SET reason = NULL WHERE report_id = $1 AND $2 > 0 AND $3 > 0",
-    "UPDATE deliveries SET reason = NULL WHERE report_id = $1 AND $2 > 0 AND $3 > 0",
-    "UPDATE attempts SET reply = NULL WHERE delivery_id IN (SELECT id FROM deliveries WHERE report_id = $1)"
-    " AND $2 > 0 AND $3 > 0",
+    "DELETE FROM report_signatures WHERE report_id = $1",
+    "UPDATE reports SET reason = NULL, explanations = '[]', query = left(query, 0) WHERE id = $1",
+    "UPDATE report_events SET reason = NULL WHERE report_id = $1",
+    "UPDATE deliveries SET reason = NULL WHERE report_id = $1",
+    "UPDATE attempts SET reply = NULL WHERE delivery_id IN (SELECT id FROM deliveries WHERE report_id = $1)",
 )
 
 
@@ -66,7 +66,10 @@ async def erase_report(
 
     ``place`` is its id, its agency's storage key and its year.
     """
-    for statement in _ERASE:
+    report, *_ = place
+    for statement in _ERASE_WHERE_IT_LIES:
         await connection.execute(statement, *place)
+    for statement in _ERASE:
+        await connection.execute(statement, report)
     await connection.execute("DELETE FROM log_texts WHERE commitment = ANY ($1::bytea[])", commitments)
-    await connection.execute("INSERT INTO erasures (report_id, by, reason) VALUES ($1, $2, $3)", place[0], by, reason)
+    await connection.execute("INSERT INTO erasures (report_id, by, reason) VALUES ($1, $2, $3)", report, by, reason)

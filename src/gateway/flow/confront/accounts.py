@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
@@ -79,14 +80,13 @@ def _credential_faults(
     given = [each for each in own if each.what in {"client-made", "client-rotated"}]
     unnamed = sum("credential" not in each.says for each in given)
     found = {credential_digest({**each, "keys": read_json(each["keys"])}): each for each in kept}
-    for position, each in enumerate(given):
+    for each, later in zip_longest(given, given[1:]):
         if "credential" not in each.says:
             continue
         credential = found.pop(str(each.says["credential"]), None)
         if credential is None:
             yield f"the credential is not there that it was given when {each.what}"
             continue
-        later = next((other for other in given[position + 1 :]), None)
         until = [_time(each.says.get("expires_at"))]
         if later is not None:
             overlap = timedelta(seconds=int(later.says.get("overlap_seconds") or 0))

@@ -52,9 +52,9 @@ def _faults(
         if text is None:
             yield put.place, "it cannot be checked: what it was to be is not beside the log any more"
         else:
-            said = decode(text[1].encode())
-            for name in sorted(_said(said).keys() - {""}):
-                if _said(said)[name] != _kept(kept)[name]:
+            said, found = _said(decode(text[1].encode())), _kept(kept)
+            for name in sorted(said):
+                if said[name] != found[name]:
                     yield put.place, f"{name} is not what was recorded"
     paused = next((each for each in reversed(since) if each.what in {"connector-paused", "connector-resumed"}), None)
     if paused is not None and (paused.what == "connector-paused") is (kept["paused_at"] is None):
