@@ -1,5 +1,6 @@
 """Settings: environment variables ``GATEWAY_*``, read once at the start and passed down."""
 
+import re
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -14,14 +15,16 @@ def _listed(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+_BEGINNING = re.compile(r"postgres(ql)?(\+\w+)?://")
+
+
 def _postgresql(url: str) -> str:
     """An address of PostgreSQL. What is wrong is said without the address, which may hold a password."""
     try:
-        parts = urlsplit(url)
-        is_address = parts.scheme.partition("+")[0] in {"postgresql", "postgres"} and (parts.port or 1) > 0
-    except ValueError:
+        is_address = _BEGINNING.match(url) is not None and urlsplit(url).port != 0
+    except ValueError:  # the port is no number
         is_address = False
-    if not is_address or not url.partition("://")[1]:
+    if not is_address:
         raise ValueError("must look like postgresql://user:password@host:5432/name")
     return url
 
