@@ -57,14 +57,19 @@ async def read_of_deliveries(connection: Any) -> int:
     return found
 
 
-async def test_an_ending_reads_its_own_key_alone_though_its_plan_was_made_when_little_waited(
-    gateway: Gateway, connection: Any
-) -> None:
+async def plan_for_few_and_add_many(gateway: Gateway, connection: Any) -> None:
+    """Have the connection make its plans while little waits; then much does."""
     number = await connect_upstream(gateway, NOWHERE, concurrency=100)
     await outbox(gateway.engine, number, FEW, keys=FEW)
     for _ in range(FEW):
         await end_one(connection, await claim_one(connection))
     await outbox(gateway.engine, number, MANY, keys=MANY)
+
+
+async def test_an_ending_reads_its_own_key_alone_though_its_plan_was_made_when_little_waited(
+    gateway: Gateway, connection: Any
+) -> None:
+    await plan_for_few_and_add_many(gateway, connection)
     claimed = await claim_one(connection)
     async with connection.transaction():
         before = await read_of_deliveries(connection)
@@ -75,11 +80,7 @@ async def test_an_ending_reads_its_own_key_alone_though_its_plan_was_made_when_l
 async def test_a_claim_reads_what_there_is_room_for_though_its_plan_was_made_when_little_waited(
     gateway: Gateway, connection: Any
 ) -> None:
-    number = await connect_upstream(gateway, NOWHERE, concurrency=100)
-    await outbox(gateway.engine, number, FEW, keys=FEW)
-    for _ in range(FEW):
-        await end_one(connection, await claim_one(connection))
-    await outbox(gateway.engine, number, MANY, keys=MANY)
+    await plan_for_few_and_add_many(gateway, connection)
     async with connection.transaction():
         before = await read_of_deliveries(connection)
         await claim_one(connection)
