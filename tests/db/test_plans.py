@@ -1,6 +1,7 @@
 """Plans of the statements that run all day: made once, and good however much has come to be stored since."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -28,14 +29,20 @@ from gateway.settings import Settings
 FEW, MANY = 8, 3000
 
 
-@pytest.fixture
-async def connection(settings: Settings, engine: AsyncEngine) -> AsyncIterator[Any]:
-    """One connection of a worker's, whose plans nobody else has made."""
-    url = engine.url.render_as_string(hide_password=False)
-    own = open_engine(settings, url, Role.worker)
+@asynccontextmanager
+async def new_connection(settings: Settings, engine: AsyncEngine, role: Role) -> AsyncIterator[Any]:
+    """A connection whose plans nobody else has made."""
+    own = open_engine(settings, engine.url.render_as_string(hide_password=False), role)
     async with driver(own) as raw:
         yield raw
     await own.dispose()
+
+
+@pytest.fixture
+async def connection(settings: Settings, engine: AsyncEngine) -> AsyncIterator[Any]:
+    """One of a worker's."""
+    async with new_connection(settings, engine, Role.worker) as raw:
+        yield raw
 
 
 async def claim_one(connection: Any) -> Claimed:
@@ -87,10 +94,12 @@ async def test_a_claim_reads_what_there_is_room_for_though_its_plan_was_made_whe
         assert await read_of_deliveries(connection) - before < 20
 
 
-async def test_what_pushes_are_judged_by_and_how_they_are_stored_is_planned_once(gateway: Gateway) -> None:
+async def test_what_pushes_are_judged_by_and_how_they_are_stored_is_planned_once(
+    settings: Settings, engine: AsyncEngine
+) -> None:
     nobody = UUID(int=1)
     look_up = LookUp(1, 1, "own", "2026-Q2", None)
-    async with driver(gateway.intake.engine) as raw:
+    async with new_connection(settings, engine, Role.api) as raw:
         before = await plans(raw)
         for number in range(12):
             asked = [KeyQuery(1, 1, "own", "2026-Q3", nobody, "reports", f"k{each}") for each in range(1 + number % 3)]

@@ -16,9 +16,13 @@ Name = tuple[str, str, str, int]
 
 @dataclass(slots=True)
 class Documents:
-    """What the log tells of documents of the catalogue: the hash of each; of an extension what it grants."""
+    """What the log tells of documents of the catalogue: the hash of each; of an extension what it grants.
+
+    ``revisions`` are those of which it tells; of each it tells every document.
+    """
 
     told: dict[Name, tuple[int, str | Mapping[str, Any]]] = field(default_factory=dict)
+    revisions: set[int] = field(default_factory=set)
 
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> "Documents":
@@ -31,11 +35,8 @@ class Documents:
                 for document in each.says.get("documents") or ():
                     name = str(document["kind"]), str(document["code"]), str(document["variant"]), revision
                     found.told[name] = each.place, str(document["sha256"])
+        found.revisions = {revision for *_, revision in found.told}
         return found
-
-    @property
-    def revisions(self) -> list[int]:
-        return sorted({revision for *_, revision in self.told})
 
     def confront(self, kept: KeptDocument, texts: Texts, witness: Witness) -> Iterator[Contradiction]:
         """What contradicts of one document."""
@@ -43,7 +44,7 @@ class Documents:
         place, said = self.told.pop(name, (None, None))
         about = _about(name)
         if said is None:
-            if not witness.is_older(kept.recorded_at):
+            if kept.revision in self.revisions or not witness.is_older(kept.recorded_at):
                 yield Contradiction(about, None, "the log has not that it was recorded")
             return
         document = decode(kept.document.encode())

@@ -122,7 +122,7 @@ class Confrontation:
         commitments = commitments_in(entries, "reason", "name", "subjects", "document")
         texts = await kept.committed_texts(connection, list(commitments)) if commitments else {}
         documents = Documents.of(entries)
-        async for document in kept.catalogue_documents(connection, witness.begun, documents.revisions):
+        async for document in kept.catalogue_documents(connection, witness.begun, sorted(documents.revisions)):
             self.counted.documents += 1
             for each in documents.confront(document, texts, witness):
                 yield each
