@@ -32,6 +32,8 @@ from gateway.api.deps import Gateway
 from gateway.db import claims
 from gateway.db.attempts import FIND, Upkept, find_attempts, keep_up
 from gateway.db.deliveries import reopen_delivery
+from gateway.db.engine import driver
+from gateway.db.turns import begin_turns
 from gateway.flow.upkeep import upkeep
 from gateway_under_test import NewClient, connected, shown, until_waiting
 
@@ -270,15 +272,17 @@ async def read_by(connection: asyncpg.Connection, statement: str, types: str, *v
     return set(parts_read(explained["Plan"]))
 
 
-_CLAIM_TYPES = "uuid[], text[], timestamptz[], interval, uuid, text, int[], timestamptz[]"
+_CLAIM_TYPES = "uuid[], text[], timestamptz[], interval, uuid, text, int[], timestamptz[], bigint[], int[]"
 
 
 async def claim_reads(connection: asyncpg.Connection, delivery: UUID, statement: str) -> set[str]:
-    row = await connection.fetchrow("SELECT state, due_at FROM deliveries WHERE id = $1", delivery)
-    seen = (f"'{{{delivery}}}'", f"'{{{row['state']}}}'", f"ARRAY['{row['due_at']}'::timestamptz]")
-    return await read_by(
-        connection, statement, _CLAIM_TYPES, *seen, f"'{LEASE}'", f"'{uuid4()}'", "'lost'", "'{}'", "'{}'"
+    row = await connection.fetchrow(
+        "SELECT state, due_at, connector_id, number FROM deliveries JOIN turns USING (connector_id) WHERE id = $1",
+        delivery,
     )
+    seen = (f"'{{{delivery}}}'", f"'{{{row['state']}}}'", f"ARRAY['{row['due_at']}'::timestamptz]")
+    turn = (f"'{{{row['connector_id']}}}'", "'{NULL}'", f"'{{{row['number']}}}'", f"'{{{row['connector_id']}}}'")
+    return await read_by(connection, statement, _CLAIM_TYPES, *seen, f"'{LEASE}'", f"'{uuid4()}'", "'lost'", *turn)
 
 
 @pytest.mark.parametrize("tries", [0, 1])
@@ -287,6 +291,8 @@ async def test_attempts_are_looked_for_in_the_months_since_the_delivery_was_made
 ) -> None:
     await connect_upstream(gateway, NOWHERE)
     await receive(gateway)
+    async with driver(gateway.engine) as connection:
+        await begin_turns(connection)
     for _ in range(tries):
         [claimed] = await claim(gateway.engine)
         await finish(gateway.engine, claimed, UNKNOWN, AT_ONCE)

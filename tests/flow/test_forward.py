@@ -253,7 +253,7 @@ async def unordered_claims(engine: AsyncEngine) -> list[Claimed]:
             " AND due_at <= now() ORDER BY seq LIMIT 3 FOR UPDATE SKIP LOCKED)"
             " RETURNING id, claim, report_id AS report, attempts AS number, now() AS claimed_at"
         )
-    return [replace(A_CLAIM, **row) for row in rows]
+    return [A_CLAIM._replace(**row) for row in rows]
 
 
 async def many_workers(engine: AsyncEngine, claims: Claims, count: int) -> list[Sent]:
@@ -379,7 +379,7 @@ def test_what_is_not_taken_now_is_tried_again_by_the_schedule(outcome: Outcome, 
 
 def test_after_the_horizon_a_delivery_is_exhausted() -> None:
     at = A_CLAIM.claimed_at + timedelta(days=8)
-    late = replace(A_CLAIM, earlier=40, first_at=A_CLAIM.claimed_at)
+    late = A_CLAIM._replace(earlier=40, first_at=A_CLAIM.claimed_at)
     attempt = conclude(late, AWAY, at, at, DEFAULT_SCHEDULE, 0)
     assert (attempt.state, attempt.due_at) == ("exhausted", None)
 

@@ -103,7 +103,7 @@ async def made(gateway: Gateway) -> list[tuple[str, date]]:
 async def message(gateway: Gateway, claimed: Claimed, day: date | None = None) -> Message:
     """What is sent of a delivery, on a day if it matters."""
     if day is not None:
-        claimed = replace(claimed, claimed_at=datetime.combine(day, time(12), VIETNAM))
+        claimed = claimed._replace(claimed_at=datetime.combine(day, time(12), VIETNAM))
     async with driver(gateway.engine) as connection:
         return await message_of(connection, claimed, await gateway.catalogues.newest())
 

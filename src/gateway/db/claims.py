@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from gateway.db.engine import clock
 from gateway.db.log import add_entries
+from gateway.db.turns import begin_turns
 from gateway.domain.entry import NewEntry, new_entry
 
 
@@ -45,8 +46,7 @@ class Owed:
     made_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A delivery that is ours to send for a lease; ``claimed_at`` is when it was claimed by the database's clock.
 
     It is of a ``report``, or else of what is ``owed``. ``earlier`` attempts have failed since ``first_at`` (None when
@@ -82,34 +82,31 @@ class Slots:
     places: int = 0
 
 
-# Claims of one connector take turns. A snapshot is taken before a statement waits for locks, so a single
-# statement could judge the order of a key by what was true before a retry of an earlier delivery committed.
-# A worker that stalls between two statements loses its turn. Each connector costs the same to look at, whatever its
-# backlog is: it is asked for the first in the order of an index, since EXISTS could be answered by a scan of the table.
-_TAKE_TURN = """
-SELECT id, set_config('idle_in_transaction_session_timeout', '2s', true) FROM connectors c
- WHERE removed_at IS NULL AND paused_at IS NULL
-   AND NOT EXISTS (SELECT FROM breakers b WHERE b.connector_id = c.id AND b.opens_until > now())
-   AND least((SELECT due_at FROM deliveries WHERE connector_id = c.id AND state = 'pending' ORDER BY due_at LIMIT 1),
-             (SELECT due_at FROM deliveries WHERE connector_id = c.id AND state = 'sending' ORDER BY due_at LIMIT 1))
-       <= now()
-   FOR NO KEY UPDATE SKIP LOCKED
-"""
-
+# Each connector costs the same to look at, whatever its backlog is: it is asked for the first in the order of an index,
+# since EXISTS could be answered by a scan of the table.
 _LOOK = """
-WITH pace AS MATERIALIZED (
-    SELECT c.id, concurrency, rate, b.room,
+WITH calling AS MATERIALIZED (
+    SELECT c.id, c.concurrency, c.rate, c.paced_until, t.number AS turn
+      FROM connectors c LEFT JOIN turns t ON t.connector_id = c.id
+     WHERE removed_at IS NULL AND paused_at IS NULL
+       AND NOT EXISTS (SELECT FROM breakers b WHERE b.connector_id = c.id AND b.opens_until > now())
+       AND least((SELECT due_at FROM deliveries WHERE connector_id = c.id AND state = 'pending'
+                   ORDER BY due_at LIMIT 1),
+                 (SELECT due_at FROM deliveries WHERE connector_id = c.id AND state = 'sending'
+                   ORDER BY due_at LIMIT 1)) <= now()
+), pace AS MATERIALIZED (
+    SELECT c.id, turn, concurrency, rate, b.room,
            greatest(paced_until, now() - greatest(1, 1 / rate) * interval '1 second') AS since,
            (SELECT count(*) FROM deliveries
              WHERE connector_id = c.id AND state = 'sending' AND due_at > now()) AS flying
-      FROM connectors c LEFT JOIN breakers b ON b.connector_id = c.id WHERE c.id = ANY ($1::int[])
+      FROM calling c LEFT JOIN breakers b ON b.connector_id = c.id
 ), room AS (
-    SELECT id, since, flying,
-           greatest(0, least($2::bigint, floor(extract(epoch FROM now() - since) * rate),
+    SELECT id, turn, since, flying,
+           greatest(0, least($1::bigint, floor(extract(epoch FROM now() - since) * rate),
                              least(concurrency, room) - flying))::bigint AS places
       FROM pace
 )
-SELECT d.id, room.id AS connector, room.places, room.flying, room.since, d.state, d.due_at, d.losses,
+SELECT d.id, room.id AS connector, room.turn, room.places, room.flying, room.since, d.state, d.due_at, d.losses,
        (SELECT count(*) FROM connectors WHERE removed_at IS NULL AND paused_at IS NULL) AS connectors,
        d.report_id IS NOT NULL AND coalesce((
            SELECT true FROM deliveries e
@@ -122,26 +119,39 @@ SELECT d.id, room.id AS connector, room.places, room.flying, room.since, d.state
          ORDER BY due_at LIMIT room.places)
        UNION ALL
        (SELECT * FROM deliveries WHERE connector_id = room.id AND state = 'pending' AND due_at <= now()
-         ORDER BY due_at LIMIT 2 * room.places)) AS d
+         ORDER BY due_at LIMIT room.places + 8)) AS d
 """
 
+# Claims of one connector take turns, without which two would fill the same room, and one could go by the order that a
+# key had before an earlier delivery of it was taken up again: what was seen in another's turn is not claimed. A turn
+# that was taken since this statement began is found when the row is locked, which looks at it as it is then.
 # What is not as it was seen any more was recorded meanwhile, by a worker that outlived its lease. Earlier attempts are
 # looked for in the months since the delivery was made (db/attempts.py), and not at all of one that was never tried.
 _CLAIM = """
-WITH claimed AS (
+WITH turn AS MATERIALIZED (
+    SELECT t.connector_id FROM unnest($7::int[], $8::timestamptz[], $9::bigint[]) AS seen(connector, since, turn)
+      JOIN turns t ON t.connector_id = seen.connector AND t.number = seen.turn
+      JOIN connectors c ON c.id = seen.connector
+     WHERE removed_at IS NULL AND paused_at IS NULL
+       FOR NO KEY UPDATE OF t, c SKIP LOCKED
+), taken AS (
+    UPDATE turns SET number = number + 1 FROM turn WHERE turns.connector_id = turn.connector_id
+), claimed AS (
     UPDATE deliveries d SET state = 'sending', claim = $5, due_at = now() + $4::interval, attempts = d.attempts + 1,
            losses = CASE WHEN seen.state = 'sending' THEN d.losses + 1 ELSE d.losses END, is_behind = false
-      FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS seen(id, state, due_at)
+      FROM (SELECT seen.* FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $10::int[])
+                                 AS seen(id, state, due_at, connector_id)
+              JOIN turn USING (connector_id) OFFSET 0) AS seen
      WHERE d.id = seen.id AND d.state = seen.state AND d.due_at = seen.due_at
     RETURNING d.*, seen.state = 'sending' AS is_lost, seen.due_at - $4::interval AS lost_at
 ), lost AS (
     INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, reason)
     SELECT id, attempts - 1, lost_at, now(), 'ambiguous', $6 FROM claimed WHERE is_lost
 ), paced AS (
-    UPDATE connectors SET paced_until = pace.since + taken.count / rate * interval '1 second'
-      FROM unnest($7::int[], $8::timestamptz[]) AS pace(id, since),
-           (SELECT connector_id, count(*) FROM claimed GROUP BY connector_id) AS taken
-     WHERE connectors.id = pace.id AND taken.connector_id = pace.id AND rate IS NOT NULL
+    UPDATE connectors SET paced_until = pace.since + spent.count / rate * interval '1 second'
+      FROM unnest($7::int[], $8::timestamptz[], $9::bigint[]) AS pace(id, since, turn),
+           (SELECT connector_id, count(*) FROM claimed GROUP BY connector_id) AS spent
+     WHERE connectors.id = pace.id AND spent.connector_id = pace.id AND rate IS NOT NULL
 )
 SELECT claimed.id, report_id, event, reason, claimed.attempts AS number, clock_timestamp() AS claimed_at,
        agency_id, form_id, period, claimed.kind AS report_kind, owed_by, claimed.made_at, losses, is_lost,
@@ -185,6 +195,8 @@ SELECT d.id, c.name AS connector, d.event, d.report_id
 
 _LOST = "the worker went away before it recorded how the attempt ended"
 _POISON = "set aside: its worker went away {} times in a row while it was being sent"
+_MOST_MISSED = 3
+"""So many turns are missed, to others or since a connector is locked, before one waits for a while."""
 _SUSPICIOUS = 2
 """After so many losses on end a delivery is sent while no other suspect is: what harms workers is then known."""
 
@@ -199,33 +211,44 @@ async def claim_due(
     delivery is given, and never while it is being sent. One that lost its worker ``most_losses`` times in a row is
     not given again but left to a person.
     """
-    while slots.free > 0:
-        claim = uuid4()
-        async with connection.transaction():
-            turns = [row["id"] for row in await connection.fetch(_TAKE_TURN)]
-            seen = await connection.fetch(_LOOK, turns, slots.free) if turns else []
-            if behind := [row["id"] for row in seen if row["is_behind"]]:
-                tag = await connection.execute(_PUT_OFF, behind)
-                is_changed = tag != "UPDATE 0"
-            else:
-                is_changed = False
-            poison = [row for row in seen if _loses(row) >= most_losses]
-            if poison:
-                ended = await connection.fetch(
-                    _QUARANTINE,
-                    [row["id"] for row in poison],
-                    [row["due_at"] for row in poison],
-                    _POISON.format(most_losses),
-                    lease,
-                    _LOST,
-                )
-                await add_entries(connection, _set_aside(ended, await clock(connection)))
-            most = _most(seen[0]["connectors"], slots) if is_shared and seen else slots.free
-            chosen = _choose([row for row in seen if _loses(row) < most_losses], slots, most)
-            rows = await _take(connection, chosen, lease, claim) if chosen else []
-        if rows or not (is_changed or poison):
-            return [_claimed(row, claim) for row in rows]
+    missed = 0
+    while missed < _MOST_MISSED:
+        seen = await connection.fetch(_LOOK, slots.free) if slots.free > 0 else []
+        if not seen:
+            return []
+        if any(row["turn"] is None for row in seen):
+            await begin_turns(connection)
+            continue
+        behind = [row["id"] for row in seen if row["is_behind"]]
+        is_changed = bool(behind) and await connection.execute(_PUT_OFF, behind) != "UPDATE 0"
+        poison = [row for row in seen if _loses(row) >= most_losses]
+        if poison:
+            await _quarantine(connection, poison, most_losses, lease)
+        most = _most(seen[0]["connectors"], slots) if is_shared else slots.free
+        chosen = _choose([row for row in seen if _loses(row) < most_losses], slots, most)
+        if chosen:
+            claim = uuid4()
+            if rows := await _take(connection, chosen, lease, claim):
+                targets = {number: _target(row) for number, row in {row["connector"]: row for row in rows}.items()}
+                return [_claimed(row, claim, targets[row["connector"]]) for row in rows]
+            missed += 1
+        elif not (is_changed or poison):
+            return []
     return []
+
+
+async def _quarantine(connection: Any, poison: Sequence[Any], most_losses: int, lease: timedelta) -> None:
+    """Leave deliveries to a person that lost their workers too often."""
+    async with connection.transaction():
+        ended = await connection.fetch(
+            _QUARANTINE,
+            [row["id"] for row in poison],
+            [row["due_at"] for row in poison],
+            _POISON.format(most_losses),
+            lease,
+            _LOST,
+        )
+        await add_entries(connection, _set_aside(ended, await clock(connection)))
 
 
 def _set_aside(ended: Sequence[Any], at: datetime) -> list[NewEntry]:
@@ -275,7 +298,7 @@ def _choose(seen: Sequence[Any], slots: Slots, most: int) -> list[Any]:
 
 
 async def _take(connection: Any, chosen: Sequence[Any], lease: timedelta, claim: UUID) -> list[Any]:
-    pace = {row["connector"]: row["since"] for row in chosen if row["since"] is not None}
+    seen = {row["connector"]: row for row in chosen}
     rows: list[Any] = await connection.fetch(
         _CLAIM,
         [row["id"] for row in chosen],
@@ -284,14 +307,16 @@ async def _take(connection: Any, chosen: Sequence[Any], lease: timedelta, claim:
         lease,
         claim,
         _LOST,
-        list(pace),
-        list(pace.values()),
+        list(seen),
+        [row["since"] for row in seen.values()],
+        [row["turn"] for row in seen.values()],
+        [row["connector"] for row in chosen],
     )
     return rows
 
 
-def _claimed(row: Any, claim: UUID) -> Claimed:
-    target = Target(
+def _target(row: Any) -> Target:
+    return Target(
         row["connector"],
         row["name"],
         row["kind"],
@@ -301,6 +326,9 @@ def _claimed(row: Any, claim: UUID) -> Claimed:
         row["options"],
         row["retry"],
     )
+
+
+def _claimed(row: Any, claim: UUID, target: Target) -> Claimed:
     return Claimed(
         row["id"],
         claim,

@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.db.base import Instant, metadata
+from gateway.db.turns import take_turn
 from gateway.domain.upstream import Subscriber
 
 connectors = sa.Table(
@@ -74,6 +75,7 @@ async def lock_subscribers(connection: AsyncConnection) -> list[Subscriber]:
 async def lock_connector(connection: Any, number: int) -> None:
     """Keep claims of a connector's deliveries, and other changes to it, waiting until the transaction ends."""
     await connection.execute("SELECT FROM connectors WHERE id = $1 FOR NO KEY UPDATE", number)
+    await take_turn(connection, number)
 
 
 async def hold_connector(connection: Any, number: int) -> bool:
@@ -81,6 +83,8 @@ async def hold_connector(connection: Any, number: int) -> bool:
     found = await connection.fetchval(
         "SELECT id FROM connectors WHERE id = $1 AND removed_at IS NULL FOR NO KEY UPDATE", number
     )
+    if found is not None:
+        await take_turn(connection, number)
     return found is not None
 
 

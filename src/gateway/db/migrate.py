@@ -33,6 +33,7 @@ from gateway.db import (  # noqa: F401
     reports,
     signatures,
     tallies,
+    turns,
 )
 from gateway.db.base import metadata
 from gateway.db.deadline import unhurried

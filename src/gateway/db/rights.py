@@ -81,6 +81,7 @@ RIGHTS = {
         "SELECT, UPDATE (paced_until)",
     ),
     "breakers": Right("Of connectors: no agency's.", "SELECT, UPDATE (opens_until)", _KEEP),
+    "turns": Right("Of connectors: no agency's.", _KEEP, _KEEP),
     "follows": Right("Of connectors: no agency's.", "SELECT", _KEEP),
     "tallies": Right("Sums of connectors: no agency's.", "SELECT", _KEEP),
     "clients": Right("Looked up before anybody is known; they hold no figures.", _KEEP),
