@@ -10,13 +10,14 @@ its attempts before another worker may begin them.
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.db.claims import Slots, claim_due
+from gateway.db.claims import Claimed, claim_due
 from gateway.db.deadline import BRIEF_SECONDS
 from gateway.db.engine import driver, is_outage, tell_failure, ways
 from gateway.db.roles import Role, require_role, taking
@@ -31,12 +32,13 @@ from gateway.flow.tally import Tally
 from gateway.flow.upkeep import upkeep
 from gateway.flow.wake import listen
 from gateway.following import Following
+from gateway.garbage import spare
 from gateway.keys import Keys, load_keys
 from gateway.sending.attempt import Sender
-from gateway.sending.endings import Endings
 from gateway.sending.insist import LONGEST_WAIT, pause_after, wait
-from gateway.sending.lease import STALLED_SECONDS, Lease, Leases
+from gateway.sending.lease import Lease, Leases
 from gateway.sending.messages import Messages
+from gateway.sending.places import Places
 from gateway.sending.record import Recorder
 from gateway.settings import Settings
 from gateway.upstreams import Upstreams
@@ -44,9 +46,6 @@ from gateway.witnessing import Witnessing
 
 _CONNECTIONS = 4
 """How many of the pool's connections a worker uses at once, so that it leaves the rest to the API."""
-
-_FEW, _GATHER_SECONDS = 0.25, 0.005
-"""A worker that has less than a quarter of its places free lets some more become so: one claim fills them all."""
 
 log = structlog.get_logger()
 
@@ -72,17 +71,18 @@ class Worker:
         self._tally = Tally(engine, self._connections)
         self._leases = Leases(engine, settings.lease_seconds)
         self._messages = Messages(engine, self._connections, catalogues)
-        self._sender = Sender(self._messages, self._upstreams, settings.attempt_seconds, settings.lease_seconds)
+        places = Places(settings.worker_concurrency, self._began)
+        self._sender = Sender(self._messages, places, self._upstreams, settings.attempt_seconds, settings.lease_seconds)
         self._recorder = Recorder(
             engine,
             self._connections,
             schedule,
             breaker or BreakerPolicy(failures=settings.breaker_failures),
             self._tally,
-            Endings(engine, self._connections),
             settings.lease_seconds,
+            self._done,
         )
-        self._sending: set[asyncio.Task[None]] = set()
+        self._beginning, self._sending = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
         self._woken, self._stopping, self._abandoning = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def wake(self) -> None:
@@ -129,31 +129,31 @@ class Worker:
                     tell_failure(error, "deliveries could not be claimed")
                     await wait(self._woken, pause_after(failures))
                     continue
-                free = self._slots().free
-                if not has_more:  # a place is taken for no longer than it takes to stall
-                    poll = self._settings.worker_poll_seconds
-                    await wait(self._woken, poll if free > 0 else min(poll, STALLED_SECONDS))
-                if free < self._settings.worker_concurrency * _FEW:
-                    await asyncio.sleep(_GATHER_SECONDS)
+                if not has_more:
+                    await wait(self._woken, self._settings.worker_poll_seconds)
             await self._drain(reminding)
         finally:
+            await _cancel([*self._beginning, *self._sending])
             await self._recorder.settle(LONGEST_WAIT)
-            unrecorded = len(self._sending)
-            ending = [reminding, *helping, *self._sending, *self._messages.reading]
-            for task in ending:
-                task.cancel()
-            await asyncio.wait(ending, timeout=LONGEST_WAIT)
+            await _cancel([reminding, *helping])
             await self._upstreams.aclose()
-            log.info("worker stopped", unrecorded=unrecorded)
+            log.info("worker stopped", unrecorded=self._leases.count)
 
     async def _drain(self, reminding: asyncio.Task[None]) -> None:
         """Let what is under way come to its end, unless it takes too long or is not waited for any more."""
-        under_way = asyncio.create_task(asyncio.wait({reminding, *self._sending}))
+        under_way = asyncio.create_task(self._settle(reminding))
         abandoned = asyncio.create_task(self._abandoning.wait())
         waiting = (under_way, abandoned)
         await asyncio.wait(waiting, timeout=self._settings.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
+
+    async def _settle(self, reminding: asyncio.Task[None]) -> None:
+        """Wait for what is under way."""
+        await asyncio.wait({reminding, *self._beginning})
+        if self._sending:
+            await asyncio.wait(self._sending)
+        await self._recorder.settle()
 
     async def _remind(self) -> None:
         """Make reminders now and every so often, until told to stop."""
@@ -177,8 +177,8 @@ class Worker:
         """Start sending what is due, as far as there is room; True when there may be more to claim at once."""
         self._woken.clear()
         loop = asyncio.get_running_loop()
-        slots = self._slots()
-        if slots.free <= 0:
+        slots = self._leases.slots(self._settings.worker_concurrency)
+        if not slots.free:
             return False
         if self._catalogues.held is None:  # reading it whole takes a while, which a lease should not pay for
             await self._catalogues.newest()
@@ -187,24 +187,36 @@ class Worker:
             claimed = await claim_due(connection, slots, self._settings.lease, self._settings.loss_limit)
         if not claimed:
             return False
-        for lease in self._leases.take(claimed, loop.time(), ends, self._messages.read_ahead(claimed)):
-            task = loop.create_task(self._forward(lease))
+        task = loop.create_task(self._begin(claimed, self._leases.take(claimed, loop.time(), ends)))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+        return True
+
+    async def _begin(self, claimed: Sequence[Claimed], leases: Sequence[Lease]) -> None:
+        """Read ahead what was claimed together, and let each be sent."""
+        ahead = await self._messages.read_ahead(claimed)
+        for lease in leases:
+            lease.ahead = ahead
+            task = asyncio.create_task(self._forward(lease))
             self._sending.add(task)
             task.add_done_callback(partial(self._ended, lease))
             if lease.claimed.is_lost:
                 self._tally.count_loss(lease.claimed.target.number)
-        return True
 
-    def _slots(self) -> Slots:
-        return self._leases.slots(self._settings.worker_concurrency)
+    def _began(self, lease: Lease) -> None:
+        self._leases.begin(lease)
+        self._woken.set()
+
+    def _done(self, lease: Lease) -> None:
+        self._leases.drop(lease)
+        self._woken.set()
 
     def _ended(self, lease: Lease, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
-        self._leases.drop(lease)
-        self._woken.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # The lease runs out and the delivery is claimed again.
             log.error("an attempt was not recorded", exc_info=error)
+            self._done(lease)
 
     async def _forward(self, lease: Lease) -> None:
         try:
@@ -213,7 +225,15 @@ class Worker:
             return await self._recorder.cancel(lease, f"not sent: {reason}")
         lease.is_sent = True
         self._woken.set()
-        await self._recorder.record(lease, attempted)
+        self._recorder.record(lease, attempted)
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """End tasks, and wait for that a while."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=LONGEST_WAIT)
 
 
 async def _require_fit(engine: AsyncEngine, settings: Settings, role: Role) -> None:
@@ -251,6 +271,7 @@ async def main(settings: Settings) -> None:
             beside.append(asyncio.create_task(keys.follow()))
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, worker.stop)
+            spare()
             await worker.run()
         finally:
             for task in beside:

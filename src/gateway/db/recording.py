@@ -6,15 +6,18 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from gateway.db.claims import Claimed
 from gateway.db.engine import clock
 from gateway.domain.entry import new_entry
+from gateway.domain.exact import encode
 
 
 class NewAttempt(NamedTuple):
     """How an attempt ended, and what becomes of its delivery; ``due_at`` only where it is tried again.
 
-    ``receipt`` is the upstream's own. In the order in which ``_RECORD`` takes them.
+    ``receipt`` is the upstream's own.
     """
 
     started_at: datetime
@@ -34,9 +37,9 @@ WITH ended AS (
        SET state = given.state, claim = NULL, due_at = coalesce(given.due_at, d.due_at), outcome = given.reason,
            losses = 0, receipt = coalesce(given.receipt, d.receipt),
            finished_at = CASE WHEN given.state = 'pending' THEN d.finished_at ELSE now() END
-      FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::smallint[], $7::text[],
-                  $8::text[], $9::text[], $10::timestamptz[], $11::text[], $12::bytea[])
-           AS given(id, claim, started_at, finished_at, outcome, status, reason, reply, state, due_at, receipt, entry)
+      FROM json_to_recordset($1::json)
+           AS given(id uuid, claim uuid, started_at timestamptz, finished_at timestamptz, outcome text,
+                    status smallint, reason text, reply text, state text, due_at timestamptz, receipt text, entry text)
      WHERE d.id = given.id AND d.claim = given.claim
     RETURNING d.id, d.connector_id, d.attempts, given.claim, given.started_at, given.finished_at AS ended_at,
               given.outcome AS came_to, given.status, given.reason AS why, given.reply, given.entry, d.report_id
@@ -44,7 +47,8 @@ WITH ended AS (
     INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, status, reason, reply)
     SELECT id, attempts, started_at, ended_at, came_to, status, why, reply FROM ended
 ), logged AS (
-    INSERT INTO log_pending (entry, report_id) SELECT entry, report_id FROM ended WHERE entry IS NOT NULL
+    INSERT INTO log_pending (entry, report_id)
+    SELECT convert_to(entry, 'UTF8'), report_id FROM ended WHERE entry IS NOT NULL
 )
 SELECT id, claim, EXISTS (SELECT FROM breakers b WHERE b.connector_id = ended.connector_id
                                                    AND (failures > 0 OR opens_until IS NOT NULL)) AS is_troubled
@@ -66,29 +70,41 @@ async def record_attempts(connection: Any, ended: Sequence[tuple[Claimed, NewAtt
     that recording rarely meets itself in a deadlock.
     """
     in_order = sorted(ended, key=lambda each: each[0].id)
-    rows = await connection.fetch(
-        _RECORD,
-        [claimed.id for claimed, _ in in_order],
-        [claimed.claim for claimed, _ in in_order],
-        *zip(*(attempt for _, attempt in in_order), strict=True),
-        [_entry(claimed, attempt) for claimed, attempt in in_order],
-    )
+    given = [_Given(claimed.id, claimed.claim, *attempt, _entry(claimed, attempt)) for claimed, attempt in in_order]
+    rows = await connection.fetch(_RECORD, encode(given).decode())
     ours: dict[tuple[UUID, UUID], bool] = {(row["id"], row["claim"]): row["is_troubled"] for row in rows}
     keys = [(claimed.id, claimed.claim) for claimed, _ in ended]
     return [Recorded(key in ours, ours.get(key, False)) for key in keys]
 
 
-def _entry(claimed: Claimed, attempt: NewAttempt) -> bytes | None:
+class _Given(msgspec.Struct):
+    """An ending as ``_RECORD`` takes it. Twelve arrays would take the driver as long as all else that it does."""
+
+    id: UUID
+    claim: UUID
+    started_at: datetime
+    finished_at: datetime
+    outcome: str
+    status: int | None
+    reason: str
+    reply: str | None
+    state: str
+    due_at: datetime | None
+    receipt: str | None
+    entry: str | None
+
+
+def _entry(claimed: Claimed, attempt: NewAttempt) -> str | None:
     """What the log has of an attempt that was the last of its delivery; None of one after which it is tried again."""
     if attempt.state == "pending":
         return None
     receipt = None if attempt.receipt is None else hashlib.sha256(attempt.receipt.encode()).hexdigest()
     about = {**_named(claimed), "receipt": receipt}
-    return new_entry(attempt.state, attempt.finished_at, None, about, report=claimed.report).entry
+    return new_entry(attempt.state, attempt.finished_at, None, about, report=claimed.report).entry.decode()
 
 
 def _named(claimed: Claimed) -> dict[str, object]:
-    return {"delivery": str(claimed.id), "connector": claimed.target.name, "event": claimed.event}
+    return {"delivery": claimed.id, "connector": claimed.target.name, "event": claimed.event}
 
 
 async def cancel_claimed(connection: Any, claimed: Claimed, words: str) -> bool:

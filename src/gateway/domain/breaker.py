@@ -7,6 +7,7 @@ more with each success until it takes all that it is allowed (closed). All worke
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from gateway.domain.delivery import OutcomeClass
 
@@ -63,8 +64,7 @@ class Breaker:
         return BreakerState.open if now < self.until else BreakerState.half_open
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An attempt that reached for the upstream: what it came to and when, and the wait that the upstream asked for."""
 
     kind: OutcomeClass

@@ -55,6 +55,10 @@ class OutcomeClass(StrEnum):
     ambiguous = "ambiguous"
 
 
+FINAL = frozenset({OutcomeClass.delivered, OutcomeClass.refused})
+"""After these nothing is tried again by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The end of one attempt: `reason` in words for a person, `reply` the start of the answer; no secrets.

@@ -6,7 +6,7 @@ Claiming and recording are short transactions; nothing is open while a worker se
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from gateway.db.claims import Claimed
@@ -24,7 +24,7 @@ from gateway.db.relays import KeptRelay, find_relays
 from gateway.db.signatures import KeptSignature, find_signatures
 from gateway.domain.calendar import civil_date
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.delivery import DeliveryState, Event, Outcome, Provenance, RetrySchedule, state_after
+from gateway.domain.delivery import FINAL, Event, Outcome, Provenance, RetrySchedule, state_after
 from gateway.domain.exact import encode
 from gateway.domain.report import Status
 from gateway.flow.remind import reminder_of
@@ -35,8 +35,7 @@ RELAYS = frozenset({"gateway"})
 """Kinds of connector that are given the bytes that were pushed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What an upstream is told, and when that happened. Of a report that is relayed, also where it came from.
 
     ``query`` says of bytes that are not JSON what they do not.
@@ -152,8 +151,11 @@ def conclude(
     jitter: float,
 ) -> NewAttempt:
     """What to record of an attempt, with the next one's time where there is to be one."""
-    again_at = schedule.next_attempt_at(
-        claimed.earlier + 1, claimed.first_at or started_at, finished_at, jitter, outcome.retry_after
+    first_at = claimed.first_at or started_at
+    again_at = (
+        None
+        if outcome.kind in FINAL
+        else schedule.next_attempt_at(claimed.earlier + 1, first_at, finished_at, jitter, outcome.retry_after)
     )
     state = state_after(outcome.kind, again_at)
     return NewAttempt(
@@ -164,6 +166,6 @@ def conclude(
         outcome.reason,
         outcome.reply,
         state.value,
-        again_at if state is DeliveryState.pending else None,
+        again_at,
         outcome.receipt,
     )

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from gateway.connectors.connector import Dispatch, InvalidConnectorSettings
 from gateway.connectors.registry import UnknownConnectorKind
@@ -13,14 +14,14 @@ from gateway.flow.forward import Message
 from gateway.flow.remind import NothingToSend
 from gateway.sending.lease import Lease
 from gateway.sending.messages import Messages
+from gateway.sending.places import Places
 from gateway.upstreams import Upstreams
 
 _GRACE = 1.0
 """Seconds beyond its deadline after which an attempt is ended whatever its connector does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempted:
+class Attempted(NamedTuple):
     """What an attempt came to, by the database's clock. ``is_sent``: it reached for the upstream."""
 
     outcome: Outcome
@@ -31,19 +32,20 @@ class Attempted:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Makes attempts of so many seconds, under leases of so many."""
+    """Makes attempts of so many seconds, under leases of so many, as far as there are places."""
 
     messages: Messages
+    places: Places
     upstreams: Upstreams
     attempt_seconds: float
     lease_seconds: float
 
     async def attempt(self, lease: Lease) -> Attempted:
         """Make one attempt. Raises ``NothingToSend``; any failure but that is what the attempt came to."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         outcome, is_sent = await self._attempt(lease)
-        return Attempted(outcome, is_sent, lease.database_time(started), lease.database_time(loop.time()))
+        ended = asyncio.get_running_loop().time()
+        began = ended if lease.began is None else lease.began
+        return Attempted(outcome, is_sent, lease.database_time(began), lease.database_time(ended))
 
     async def _attempt(self, lease: Lease) -> tuple[Outcome, bool]:
         claimed, loop = lease.claimed, asyncio.get_running_loop()
@@ -51,7 +53,7 @@ class Sender:
         try:
             message = await self.messages.of(lease, until=lambda: self._last_start(lease))
             lease.occurred_at = message.occurred_at
-            async with self.upstreams.use(claimed.target) as connector:
+            async with self.places.one(lease), self.upstreams.use(claimed.target) as connector:
                 now = loop.time()
                 if now > self._last_start(lease):
                     return Outcome(OutcomeClass.unreachable, "not sent: too little of the lease was left"), False

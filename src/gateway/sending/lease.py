@@ -3,10 +3,10 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import TracebackType
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -16,12 +16,10 @@ from gateway.db.engine import driver, tell_failure
 from gateway.domain.catalogue import Catalogue
 from gateway.flow.forward import Sources
 
-ReadAhead = asyncio.Task[tuple[Sources, Catalogue] | None]
-"""What was read for the messages of several deliveries, and the catalogue it goes by; None where that failed."""
+ReadAhead = tuple[Sources, Catalogue]
+"""What was read for the messages of several deliveries, and the catalogue it goes by."""
 
 
-STALLED_SECONDS = 0.1
-"""What has been under way for so long leaves its place to others: a silent upstream shall not keep them waiting."""
 _MOST_HELD = 4
 """How many times its places a worker holds at most."""
 
@@ -30,15 +28,16 @@ _MOST_HELD = 4
 class Lease:
     """A claim by the loop's clock: when it was known, and until when it surely holds.
 
-    ``ahead`` is what its message is made of, until it is made. ``sending`` ends the attempt that is under way when the
-    lease does, or ``at_most`` then. ``occurred_at``, once it is known, is when that happened which the upstream is
-    told. What ``is_sent`` only has to be recorded.
+    ``ahead`` is what its message is made of, if it was read, until it is made. It ``began`` when it came to have a
+    place. ``sending`` ends the attempt that is under way when the lease does, or ``at_most`` then. ``occurred_at``,
+    once it is known, is when that happened which the upstream is told. What ``is_sent`` only has to be recorded.
     """
 
     claimed: Claimed
     known: float
     ends: float
     ahead: ReadAhead | None = None
+    began: float | None = None
     is_sent: bool = False
     sending: asyncio.Timeout | None = None
     at_most: float = math.inf
@@ -54,18 +53,32 @@ class Lease:
         """What the database's clock had reached at a moment of the loop's: never ahead of it."""
         return self.claimed.claimed_at + timedelta(seconds=loop_time - self.known)
 
-    @asynccontextmanager
-    async def bounding(self, at_most: float) -> AsyncIterator[None]:
-        """End what runs in the block when the lease ends, whenever that comes to be, or at a moment before.
+    def bounding(self, at_most: float) -> "Bounded":
+        """What ends a block (``async with``) when the lease ends, whenever that comes to be, or at a moment before.
 
         An attempt that outlived its lease could reach the upstream after a later report of the same key.
         """
-        self.at_most = at_most
-        async with asyncio.timeout_at(min(self.ends, at_most)) as self.sending:
-            try:
-                yield
-            finally:
-                self.sending = None
+        return Bounded(self, at_most)
+
+
+class Bounded:
+    """A block that ends with a lease, by ``TimeoutError``."""
+
+    __slots__ = ("_lease", "_timeout")
+
+    def __init__(self, lease: Lease, at_most: float) -> None:
+        lease.at_most = at_most
+        self._lease, self._timeout = lease, asyncio.timeout_at(min(lease.ends, at_most))
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+        self._lease.sending = self._timeout
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lease.sending = None
+        await self._timeout.__aexit__(kind, error, trace)
 
 
 class Leases:
@@ -74,32 +87,47 @@ class Leases:
     def __init__(self, engine: AsyncEngine, seconds: float) -> None:
         self._engine, self._seconds = engine, seconds
         self._held: dict[UUID, Lease] = {}
+        self._waiting = 0
 
-    def take(self, claimed: Iterable[Claimed], known: float, ends: float, ahead: ReadAhead) -> list[Lease]:
-        """Hold what was claimed."""
-        leases = [Lease(each, known, ends, ahead) for each in claimed]
+    def take(self, claimed: Iterable[Claimed], known: float, ends: float) -> list[Lease]:
+        """Hold what was claimed. All of it waits for a place."""
+        leases = [Lease(each, known, ends) for each in claimed]
         self._held |= {lease.claimed.id: lease for lease in leases}
+        self._waiting += len(leases)
         return leases
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._held)
+
+    def begin(self, lease: Lease) -> None:
+        """It has a place."""
+        lease.began = asyncio.get_running_loop().time()
+        self._waiting -= 1
 
     def drop(self, lease: Lease) -> None:
         """What came of it is recorded, or is not ours to record."""
+        if lease.began is None:
+            self._waiting -= 1
         if self._held.get(lease.claimed.id) is lease:
             del self._held[lease.claimed.id]
 
     def slots(self, places: int) -> Slots:
-        """What there is room for in so many places: what only has to be recorded leaves its place to another.
+        """What there is room for, when as many as there are places wait for one, and no place is ever empty.
 
-        So does what has waited for its upstream for a while. It costs little more than memory, of which there is a
-        bound too; and no connector has more under way for it, since those are counted by connector as before.
+        What has left its place, because it stalls or only has to be recorded, costs little more than memory, of which
+        there is a bound too.
         """
-        now = asyncio.get_running_loop().time()
-        sending = [each for each in self._held.values() if not each.is_sent]
-        active = sum(now - each.known < STALLED_SECONDS for each in sending)
+        held = self._held.values()
+        free = min(places, _MOST_HELD * places - len(held))
+        if self._waiting > places or free <= 0:
+            return Slots(0)
         return Slots(
-            min(places - active, _MOST_HELD * places - len(self._held)),
-            Counter(each.claimed.target.number for each in sending),
-            any(each.claimed.is_suspect for each in self._held.values()),
-            places,
+            free,
+            Counter(each.claimed.target.number for each in held if not each.is_sent),
+            any(each.claimed.is_suspect for each in held),
+            3 * places,
         )
 
     async def renew(self) -> None:

@@ -2,15 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.claims import Claimed
 from gateway.db.deadline import BRIEF_SECONDS
 from gateway.db.engine import driver
-from gateway.domain.catalogue import Catalogue
-from gateway.flow.forward import Message, Sources, message_from, message_of, read_sources
+from gateway.flow.forward import Message, message_from, message_of, read_sources
 from gateway.flow.load import Catalogues
 from gateway.sending.insist import insist
 from gateway.sending.lease import Lease, ReadAhead
@@ -26,39 +25,30 @@ class Messages:
     engine: AsyncEngine
     connections: asyncio.Semaphore
     catalogues: Catalogues
-    reading: set[ReadAhead] = field(default_factory=set)
 
-    def read_ahead(self, claims: Sequence[Claimed]) -> ReadAhead:
-        """Begin to read what the messages of some deliveries are made of."""
-        task = asyncio.create_task(self._read([each for each in claims if each.owed is None]))
-        self.reading.add(task)
-        task.add_done_callback(self.reading.discard)
-        return task
+    async def read_ahead(self, claims: Sequence[Claimed]) -> ReadAhead | None:
+        """Read what the messages of some deliveries are made of; None where that failed, or is too much."""
+        held, told = self.catalogues.held, [each for each in claims if each.owed is None]
+        if held is None or not told:
+            return None
+        try:
+            async with self.connections, driver(self.engine, BRIEF_SECONDS) as connection:
+                return await read_sources(connection, told, held, _MOST_ROWS), held
+        except Exception:  # each reads its own, and says what is the matter
+            return None
 
     async def of(self, lease: Lease, until: Callable[[], float]) -> Message:
         """The message of a delivery, of what was read ahead, or else read for it alone.
 
         Insists while the database is away. Raises as ``message_of`` does.
         """
-        claimed, found = lease.claimed, None
-        if lease.ahead is not None:
-            found, lease.ahead = await asyncio.shield(lease.ahead), None
+        claimed, found, lease.ahead = lease.claimed, lease.ahead, None
         if found is not None and claimed.owed is None:
             try:
                 return message_from(claimed, *found)
             except LookupError:  # not there, too long, or of a form newer than the catalogue that was held
                 pass
         return await insist(lambda: self._alone(claimed), until)
-
-    async def _read(self, claims: Sequence[Claimed]) -> tuple[Sources, Catalogue] | None:
-        held = self.catalogues.held
-        if held is None or not claims:
-            return None
-        try:
-            async with self.connections, driver(self.engine, BRIEF_SECONDS) as connection:
-                return await read_sources(connection, claims, held, _MOST_ROWS), held
-        except Exception:  # each reads its own, and says what is the matter
-            return None
 
     async def _alone(self, claimed: Claimed) -> Message:
         async with self.connections:

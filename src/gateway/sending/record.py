@@ -1,9 +1,13 @@
-"""Recording what attempts came to, each under its claim, and letting them count for breakers and figures."""
+"""Recording what attempts came to, each under its claim, and letting them count for breakers and figures.
+
+Whatever ends while others are being stored waits for the next turn, and shares its one statement and one commit.
+"""
 
 import asyncio
 import random
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,17 +15,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.db.breakers import note_attempt
 from gateway.db.claims import Target
 from gateway.db.deadline import BRIEF_SECONDS
-from gateway.db.engine import driver, tell_failure
-from gateway.db.recording import cancel_claimed
+from gateway.db.engine import driver, is_outage, tell_failure
+from gateway.db.recording import NewAttempt, Recorded, cancel_claimed
 from gateway.domain.breaker import Breaker, BreakerPolicy, Ended
-from gateway.domain.delivery import RetrySchedule, schedule_of
+from gateway.domain.delivery import FINAL, RetrySchedule, schedule_of
 from gateway.domain.exact import decode
 from gateway.flow.forward import conclude
 from gateway.flow.tally import Tally
 from gateway.sending.attempt import Attempted
-from gateway.sending.endings import Endings
-from gateway.sending.insist import insist
+from gateway.sending.endings import store_endings
+from gateway.sending.insist import insist, pause_after
 from gateway.sending.lease import Lease
+
+MAX_TOGETHER = 64
+_TURNS = 2
+"""How many turns run at once: one that waits for a lock does not hold up all others."""
 
 log = structlog.get_logger()
 _random = random.SystemRandom()
@@ -33,67 +41,126 @@ def _own(retry: str | None) -> RetrySchedule | None:
     return None if retry is None else schedule_of(**decode(retry.encode()))
 
 
-@dataclass(frozen=True, slots=True)
+class _Waiting(NamedTuple):
+    """An attempt that is to be recorded, and what is to be recorded of it."""
+
+    lease: Lease
+    attempted: Attempted
+    attempt: NewAttempt
+
+
 class Recorder:
-    """Records attempts made under leases of so many seconds. ``connections`` bounds what it uses of the pool."""
+    """Records attempts made under leases of so many seconds, and then tells ``ended`` each lease.
 
-    engine: AsyncEngine
-    connections: asyncio.Semaphore
-    schedule: RetrySchedule
-    breaker: BreakerPolicy
-    tally: Tally
-    endings: Endings
-    lease_seconds: float
+    ``connections`` bounds what it uses of the pool, together with its worker.
+    """
 
-    async def record(self, lease: Lease, attempted: Attempted) -> None:
-        """Record an attempt, unless its delivery is another worker's by now; insist while the database is away."""
-        claimed, outcome = lease.claimed, attempted.outcome
-        started_at, ended_at = attempted.started_at, attempted.ended_at
-        schedule = _own(claimed.target.retry) or self.schedule
-        attempt = conclude(claimed, outcome, started_at, ended_at, schedule, _random.uniform(-1, 1))
-        ended = Ended(outcome.kind, started_at, ended_at, outcome.retry_after)
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        connections: asyncio.Semaphore,
+        schedule: RetrySchedule,
+        breaker: BreakerPolicy,
+        tally: Tally,
+        lease_seconds: float,
+        ended: Callable[[Lease], None],
+    ) -> None:
+        self._engine, self._connections, self._tally = engine, connections, tally
+        self._schedule, self._breaker, self._lease_seconds, self._ended = schedule, breaker, lease_seconds, ended
+        self._waiting: list[_Waiting] = []
+        self._turns, self._noting = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
+        self._log = log.bind()  # found once: there is a line for each attempt
 
-        # What nobody took over when the lease ended can still be recorded.
-        recorded = await insist(
-            lambda: self.endings.store(claimed, attempt), until=lambda: lease.ends + self.lease_seconds
-        )
-        if recorded.is_ours:
-            self.tally.count_attempt(claimed.target.number, ended, lease.occurred_at)
-            if attempted.is_sent and (recorded.is_troubled or ended.is_failure):
-                await self._note(claimed.target, ended)
-        log.info(
-            "delivery attempted",
-            delivery=str(claimed.id),
-            connector=claimed.target.name,
-            attempt=claimed.number,
-            outcome=outcome.kind.value,
-            state=attempt.state if recorded.is_ours else "lost to another worker",
-        )
+    def record(self, lease: Lease, attempted: Attempted) -> None:
+        """Record an attempt in the next turn, unless its delivery is another worker's by then.
+
+        It is tried again while the database is away: what nobody took over when its lease ended can still be recorded.
+        """
+        outcome = attempted.outcome
+        schedule = _own(lease.claimed.target.retry) or self._schedule
+        jitter = 0.0 if outcome.kind in FINAL else _random.uniform(-1, 1)
+        attempt = conclude(lease.claimed, outcome, attempted.started_at, attempted.ended_at, schedule, jitter)
+        self._waiting.append(_Waiting(lease, attempted, attempt))
+        if len(self._turns) < _TURNS:
+            _keep(self._turns, asyncio.create_task(self._take_turns()))
 
     async def cancel(self, lease: Lease, words: str) -> None:
         """Give up a delivery of which nothing was sent."""
         claimed = lease.claimed
 
         async def cancel() -> bool:
-            async with self.connections, driver(self.engine, BRIEF_SECONDS) as connection:
+            async with self._connections, driver(self._engine, BRIEF_SECONDS) as connection:
                 return await cancel_claimed(connection, claimed, words)
 
         if await insist(cancel, until=lambda: lease.ends):
             log.info("delivery cancelled", delivery=str(claimed.id), connector=claimed.target.name, reason=words)
+        self._ended(lease)
 
-    async def settle(self, seconds: float) -> None:
-        """Wait until all that ended is recorded, but no longer than so many seconds."""
-        await self.endings.settle(seconds)
+    async def settle(self, seconds: float | None = None) -> None:
+        """Wait until all that ended is recorded, but no longer than so many seconds: what is left then is given up."""
+        if running := self._turns | self._noting:
+            _, late = await asyncio.wait(running, timeout=seconds)
+            for task in late:
+                task.cancel()
+
+    async def _take_turns(self) -> None:
+        while self._waiting:
+            together, self._waiting = self._waiting[:MAX_TOGETHER], self._waiting[MAX_TOGETHER:]
+            await self._store(together)
+
+    async def _store(self, together: Sequence[_Waiting]) -> None:
+        failures = 0
+        while together:
+            endings = [(each.lease.claimed, each.attempt) for each in together]
+            found = await store_endings(self._engine, self._connections, endings)
+            failures += 1
+            pause, again = pause_after(failures), list[_Waiting]()
+            now = asyncio.get_running_loop().time()
+            for each, recorded in zip(together, found, strict=True):
+                if isinstance(recorded, Recorded):
+                    self._count(each, recorded)
+                elif is_outage(recorded) and now + pause < each.lease.ends + self._lease_seconds:
+                    again.append(each)
+                    continue
+                else:  # the lease runs out and the delivery is claimed again
+                    tell_failure(recorded, "an attempt was not recorded", delivery=str(each.lease.claimed.id))
+                self._ended(each.lease)
+            if again:
+                await asyncio.sleep(pause)
+            together = again
+
+    def _count(self, waiting: _Waiting, recorded: Recorded) -> None:
+        lease, attempted, attempt = waiting
+        claimed, outcome = lease.claimed, attempted.outcome
+        if recorded.is_ours:
+            ended = Ended(outcome.kind, attempted.started_at, attempted.ended_at, outcome.retry_after)
+            self._tally.count_attempt(claimed.target.number, ended, lease.occurred_at)
+            if attempted.is_sent and (recorded.is_troubled or ended.is_failure):
+                _keep(self._noting, asyncio.create_task(self._note(claimed.target, ended)))
+        self._log.info(
+            "delivery attempted",
+            delivery=claimed.id,
+            connector=claimed.target.name,
+            attempt=claimed.number,
+            outcome=outcome.kind.value,
+            state=attempt.state if recorded.is_ours else "lost to another worker",
+        )
 
     async def _note(self, target: Target, ended: Ended) -> None:
         """Let an attempt count for its connector's breaker; one that cannot be noted is not missed."""
         try:
-            async with self.connections, driver(self.engine, BRIEF_SECONDS) as connection:
-                before, now = await note_attempt(connection, target.number, ended, self.breaker)
+            async with self._connections, driver(self._engine, BRIEF_SECONDS) as connection:
+                before, now = await note_attempt(connection, target.number, ended, self._breaker)
         except Exception as error:
             return tell_failure(error, "an attempt was not noted", connector=target.name)
         if now.openings > before.openings:
-            self.tally.count_opening(target.number)
+            self._tally.count_opening(target.number)
             log.warning("connector left alone", connector=target.name, failures=now.failures, until=str(now.until))
         elif now == Breaker() and before.openings:
             log.info("connector works again", connector=target.name)
+
+
+def _keep(tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+    """Hold on to a task until it is done."""
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
