@@ -9,8 +9,6 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -44,9 +42,14 @@ class _NoUpstreams:
     def __init__(self, *_: object) -> None:
         self._connector = _NoOp()
 
-    @asynccontextmanager
-    async def use(self, target: Target) -> AsyncIterator[Connector]:
-        yield self._connector
+    def use(self, target: Target) -> "_NoUpstreams":
+        return self
+
+    async def __aenter__(self) -> Connector:
+        return self._connector
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
 
     async def aclose(self) -> None:
         pass

@@ -17,8 +17,8 @@ from benchmarks.reports import Keys
 from pgqueuer.db import AsyncpgDriver
 from pgqueuer.queries import Queries
 
-_SHARE = {"ours": 1.0, "procrastinate": 0.25, "pgqueuer": 0.25, "pgqueuer-unbounded": 1.0}
-"""Of the jobs in a round: slow ones get fewer, since their rate does not depend on how many there are."""
+_SHARE = {"ours": 1.0, "procrastinate": 0.25, "pgqueuer": 1.0, "pgqueuer-unbounded": 1.0}
+"""Of the jobs in a round: who is slow gets fewer, since its rate does not depend on how many there are."""
 _WARM_UP = 200
 
 Drain = Callable[[int], Awaitable[float]]

@@ -5,14 +5,18 @@ import logging
 import re
 import sys
 import traceback
+from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TypeAlias
 
 import asyncpg
+import msgspec
 import structlog
 from pydantic import ValidationError
 from sqlalchemy.exc import StatementError
 
+Event: TypeAlias = MutableMapping[str, Any]
 Raised: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 _DATA_EXCEPTION = "22"
 """Class of SQLSTATE whose messages repeat the value that was wrong."""
@@ -22,9 +26,29 @@ _DRIVER = "sqlalchemy.dialects."
 _UNSEEN = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 
 
-def _line(event: Any, **options: Any) -> str:
+def _line(event: Any, default: Callable[[Any], Any]) -> str:
     """An event as JSON that a terminal shows as it is: what would turn, hide or steer text is escaped."""
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(event, **options))
+    try:
+        line = msgspec.json.encode(event, enc_hook=default).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        line = json.dumps(event, default=str)
+    return line if line.isprintable() else _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
+
+
+def _stamp(_: object, __: str, event: Event) -> Event:
+    """When it was logged, which becomes RFC 3339 in UTC."""
+    event["timestamp"] = datetime.now(UTC)
+    return event
+
+
+class _StandardError:
+    """Writes lines to what standard error is at the time: tests and daemons put another in its place."""
+
+    def msg(self, line: str) -> None:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    debug = info = warning = error = critical = msg
 
 
 def configure_logs(level: str) -> None:
@@ -33,13 +57,12 @@ def configure_logs(level: str) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _stamp,
             structlog.processors.ExceptionRenderer(told),
-            structlog.processors.JSONRenderer(_line, ensure_ascii=False),
+            structlog.processors.JSONRenderer(_line),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        # looked up at every event: what standard error was when this was called may be closed by then
-        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
+        logger_factory=lambda *_: _StandardError(),
     )
     logging.basicConfig(level=logging.WARNING)
     for handler in logging.getLogger().handlers:

@@ -1,7 +1,6 @@
 """The serving process: the API under uvicorn, with a worker beside it unless told otherwise."""
 
 import asyncio
-import gc
 import resource
 import signal
 from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -20,6 +19,7 @@ from gateway.db.schema import require_fit
 from gateway.evidence.note import LogSigner
 from gateway.evidence.sealer import Sealer
 from gateway.flow.wake import Notifier
+from gateway.garbage import spare
 from gateway.ready import prepare
 from gateway.settings import Settings
 from gateway.worker import Worker
@@ -75,10 +75,7 @@ async def serve(settings: Settings, with_worker: bool) -> None:
             gateway.intake.forward = _both(worker.wake, notifier.wake)
         sending = asyncio.create_task(worker.run()) if worker else None
         await gateway.catalogues.newest()
-        # What was made so far stays: the collector need not look at it again while reports come in.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 50, 50)
+        spare()
         log.info("serving", address=f"http://{settings.host}:{settings.port}", worker=with_worker)
         try:
             await server.serve()

@@ -3,7 +3,6 @@
 
 import json
 from base64 import b64encode
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,7 +49,7 @@ def a_row(**changes: object) -> dict[str, object]:
 async def sent(options: dict[str, Any] = OPTIONS, **changes: object) -> tuple[Outcome, dict[str, Any] | None]:
     """What became of a report, and what of it arrived."""
     report = json.loads(DISPATCH.body) | {"rows": [a_row()]} | changes
-    dispatch = replace(DISPATCH, body=json.dumps(report).encode())
+    dispatch = DISPATCH._replace(body=json.dumps(report).encode())
     async with upstream(answering("200 OK", body=json.dumps({"importCount": COUNTS}).encode())) as system:
         outcome = await send_to(DHIS2, system.url, dispatch=dispatch, options=options)
     return outcome, json.loads(system.requests[0][1]) if system.requests else None
@@ -146,7 +145,7 @@ async def test_rows_are_never_laid_over_each_other() -> None:
     ("event", "words"), [(Event.returned, "returned"), (Event.withdrawn, "withdrawn"), (Event.due, "reminder")]
 )
 async def test_what_a_data_value_set_cannot_say_is_left_to_a_person(event: Event, words: str) -> None:
-    dispatch = replace(DISPATCH, event=event, report=None if event is Event.due else DISPATCH.report)
+    dispatch = DISPATCH._replace(event=event, report=None if event is Event.due else DISPATCH.report)
     async with upstream(answering("200 OK")) as system:
         outcome = await send_to(DHIS2, system.url, dispatch=dispatch)
     assert (outcome.kind, system.requests) == (OutcomeClass.refused, [])

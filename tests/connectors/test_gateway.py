@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -31,7 +30,7 @@ TAKEN = answering("201 Created", body=acknowledged())
 
 async def test_a_report_goes_as_it_was_pushed_with_what_its_first_receipt_says() -> None:
     async with upstream(TAKEN) as system:
-        told = replace(DISPATCH, media_type="text/csv", query="form=TTHC_06A&part=2")
+        told = DISPATCH._replace(media_type="text/csv", query="form=TTHC_06A&part=2")
         outcome = await send_to("gateway", system.url, dispatch=told)
         [(headers, body)] = system.requests
         [(signing_in, form)] = system.sign_ins[:1]
@@ -49,7 +48,7 @@ async def test_a_report_goes_as_it_was_pushed_with_what_its_first_receipt_says()
 
 @pytest.mark.parametrize(("event", "end"), [(Event.returned, "return"), (Event.withdrawn, "withdraw")])
 async def test_what_became_of_a_report_is_told_of_the_same_id(event: Event, end: str) -> None:
-    told = replace(DISPATCH, event=event, body=b'{"reason":"sai"}', occurred_at=AT - timedelta(minutes=1))
+    told = DISPATCH._replace(event=event, body=b'{"reason":"sai"}', occurred_at=AT - timedelta(minutes=1))
     async with upstream(answering("200 OK", body=b"{}")) as system:
         outcome = await send_to("gateway", system.url, dispatch=told)
         [(headers, body)] = system.requests

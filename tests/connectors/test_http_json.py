@@ -2,7 +2,6 @@
 
 import hashlib
 from base64 import b64decode
-from dataclasses import replace
 
 import pytest
 
@@ -47,7 +46,7 @@ async def test_what_the_upstream_says_no_to_is_left_to_a_person(status: int) -> 
 
 async def test_a_reminder_left_over_from_a_webhook_is_refused_and_not_sent() -> None:
     async with upstream(answering("200 OK")) as system:
-        reminder = replace(DISPATCH, report=None, event=Event.due)
+        reminder = DISPATCH._replace(report=None, event=Event.due)
         outcome = await send_to(HTTP_JSON, system.url, dispatch=reminder)
     assert (outcome.kind, outcome.status) == (OutcomeClass.refused, None)
     assert system.requests == []

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from base64 import b64encode
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -215,7 +214,7 @@ async def test_neither_the_token_nor_what_it_was_got_with_is_kept_of_a_reply() -
 
 async def test_a_reminder_left_over_from_a_webhook_is_refused_and_not_sent() -> None:
     async with upstream(answering("200 OK")) as system:
-        outcome = await send_to(LGSP, system.url, dispatch=replace(DISPATCH, report=None, event=Event.due))
+        outcome = await send_to(LGSP, system.url, dispatch=DISPATCH._replace(report=None, event=Event.due))
     assert (outcome.kind, system.requests, system.sign_ins) == (OutcomeClass.refused, [], [])
 
 

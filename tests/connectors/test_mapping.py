@@ -4,7 +4,6 @@ import hashlib
 import re
 from base64 import b64decode
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -38,9 +37,8 @@ REPORT_BODY = (
     b'{"sector":"LAND","received_total":2400.50,"resolved":12345678901234567890.000000000000000001},'
     b'{"sector":"BUILD","received_total":null,"resolved":0.10}]}'
 )
-ACCEPTED = replace(DISPATCH, body=REPORT_BODY)
-WITHDRAWN = replace(
-    DISPATCH,
+ACCEPTED = DISPATCH._replace(body=REPORT_BODY)
+WITHDRAWN = DISPATCH._replace(
     event=Event.withdrawn,
     body=encode({"event": "withdrawn", "report": DISPATCH.report, "reason": 'Sai "số" liệu'}),
 )
@@ -122,7 +120,7 @@ async def test_every_attempt_sends_the_same_bytes() -> None:
     connector, *_ = _example()
     async with upstream(answering("503 No")) as system:
         for later in range(3):
-            again = replace(ACCEPTED, attempted_at=AT + timedelta(hours=later))
+            again = ACCEPTED._replace(attempted_at=AT + timedelta(hours=later))
             await send_to("http_json", system.url, dispatch=again, options=connector["options"])
     assert len(system.requests) == 3
     assert len({body for _, body in system.requests}) == 1
@@ -191,13 +189,13 @@ async def test_a_template_comes_to(template: object, expected: str) -> None:
 
 async def test_a_year_and_an_ad_hoc_period_have_parts_too() -> None:
     for period, expected in (("2026", [2026, "Y"]), ("2026-07-20/P14D", [2026, "07-20/P14D"])):
-        dispatch = replace(ACCEPTED, body=encode(decode(REPORT_BODY) | {"period": period}))
+        dispatch = ACCEPTED._replace(body=encode(decode(REPORT_BODY) | {"period": period}))
         _, system = await told(dispatch=dispatch, accepted={"body": ["{year}", "{part}"]})
         assert decode(system.requests[0][1]) == expected
 
 
 async def test_a_report_without_rows_makes_empty_lists() -> None:
-    dispatch = replace(ACCEPTED, body=encode(decode(REPORT_BODY) | {"rows": []}))
+    dispatch = ACCEPTED._replace(body=encode(decode(REPORT_BODY) | {"rows": []}))
     _, system = await told(dispatch=dispatch, accepted={"body": {"a": {"$each": "row", "$give": 1}, "b": 2}})
     assert system.requests[0][1] == b'{"a":[],"b":2}'
 
@@ -248,21 +246,21 @@ async def test_an_unknown_code_is_refused_and_named(kind: str) -> None:
 
 @pytest.mark.parametrize("value", ["", ".", "..", "../admin", "a/../../b", "a\\..\\b", "x//y"])
 async def test_a_value_that_could_lead_a_path_elsewhere_is_refused(value: str) -> None:
-    dispatch = replace(ACCEPTED, body=encode(decode(REPORT_BODY) | {"form": value}))
+    dispatch = ACCEPTED._replace(body=encode(decode(REPORT_BODY) | {"form": value}))
     why = await refused_with(dispatch, accepted={"path": "/a/{form}/b"})
     assert why.startswith("/options/accepted/path: ")
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-B: 1", "a\nb", "\x00", "tiếng Việt", " a", "", "a" * 5000])
 async def test_a_value_that_no_header_can_carry_is_refused(value: str) -> None:
-    dispatch = replace(ACCEPTED, body=encode(decode(REPORT_BODY) | {"form": value}))
+    dispatch = ACCEPTED._replace(body=encode(decode(REPORT_BODY) | {"form": value}))
     why = await refused_with(dispatch, accepted={"headers": {"X-A": "{form}"}})
     assert why.startswith("/options/accepted/headers/X-A: ")
 
 
 async def test_a_template_that_grows_beyond_bounds_is_refused_soon() -> None:
     rows = [{"n": number, "text": "x" * 1000} for number in range(3000)]
-    dispatch = replace(ACCEPTED, body=encode(decode(REPORT_BODY) | {"rows": rows}))
+    dispatch = ACCEPTED._replace(body=encode(decode(REPORT_BODY) | {"rows": rows}))
     why = await refused_with(dispatch, accepted={"body": {"$each": "row", "$give": "{rows}"}})
     assert why == "body: it would be larger than 16777216 bytes"
 

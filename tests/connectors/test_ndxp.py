@@ -3,7 +3,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,7 +89,7 @@ async def test_neither_the_session_nor_the_password_is_kept_of_a_reply() -> None
 
 async def test_a_reminder_left_over_from_a_webhook_is_refused_and_not_sent() -> None:
     async with upstream(answering("200 OK")) as system:
-        outcome = await send_to(NDXP, system.url, dispatch=replace(DISPATCH, report=None, event=Event.due))
+        outcome = await send_to(NDXP, system.url, dispatch=DISPATCH._replace(report=None, event=Event.due))
     assert (outcome.kind, system.requests, system.sign_ins) == (OutcomeClass.refused, [], [])
 
 

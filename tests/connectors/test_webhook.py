@@ -2,7 +2,6 @@
 
 import json
 from base64 import b64decode, b64encode
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,7 +31,7 @@ async def sent(secret: str = SECRET, **changes: Any) -> tuple[dict[str, str], by
     """The headers and the body of a message that was taken."""
     async with upstream(answering("200 OK")) as system:
         outcome = await send_to(
-            "webhook", system.url, {"signing_secret": secret}, dispatch=replace(DISPATCH, **changes)
+            "webhook", system.url, {"signing_secret": secret}, dispatch=DISPATCH._replace(**changes)
         )
     assert outcome.kind is OutcomeClass.delivered
     [request] = system.requests

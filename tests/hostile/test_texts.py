@@ -25,7 +25,7 @@ def test_figures_and_codes_are_written_as_they_are() -> None:
     "text", ["a\nb", "a\r\nb", "\x1b[31m", "\x9b31m", "\u202etxt.exe", "\u2028", "\u200b", "\x00", "\x7f"]
 )
 def test_a_text_neither_ends_a_line_of_the_log_nor_steers_who_reads_it(text: str) -> None:
-    line = _line({"event": text, "who": "Hà Nội"}, ensure_ascii=False)
+    line = _line({"event": text, "who": "Hà Nội"}, repr)
     assert line.isprintable()
     assert json.loads(line) == {"event": text, "who": "Hà Nội"}
     assert "Hà Nội" in line

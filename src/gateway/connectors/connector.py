@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -32,8 +32,7 @@ class ConnectorSettings:
     options: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(NamedTuple):
     """One attempt at one delivery: `body` tells of the event, `attempted_at` is the time it is signed with.
 
     `report` is None where the event is of an obligation. `occurred_at` is the same in every attempt. Kinds that relay

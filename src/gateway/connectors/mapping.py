@@ -128,7 +128,7 @@ class _Templates:
         """The request for a dispatch. Raises `Unfilled`."""
         scope = _scope(dispatch)
         if self.body is not None:
-            dispatch = replace(dispatch, body=fill(self.body, scope), media_type="application/json")
+            dispatch = dispatch._replace(body=fill(self.body, scope), media_type="application/json")
         headers = {name: filled_header(words, scope) for name, words in self.headers.items()}
         return Prepared(dispatch, self.how, "" if self.path is None else filled_path(self.path, scope), headers)
 

@@ -50,7 +50,8 @@ def commitment(salt: bytes, text: str) -> bytes:
 def canonical(document: Mapping[str, object]) -> bytes:
     """The bytes of a document of strings, integers, booleans, nulls, arrays and objects with ASCII names (RFC 8785).
 
-    Numbers with a fraction are written with every digit, which RFC 8785 would not; no entry has any.
+    UUIDs are strings as RFC 9562 has them. Numbers with a fraction are written with every digit, which RFC 8785 would
+    not; no entry has any.
     """
     return _encoder.encode(document)
 
@@ -62,7 +63,10 @@ def digest(document: Mapping[str, object]) -> str:
 
 def moment(at: datetime) -> str:
     """A time as entries have it: RFC 3339 in UTC, to the microsecond."""
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+    at = at.astimezone(UTC)
+    if at.microsecond == 0:  # which the encoder would leave out
+        return f"{at:%Y-%m-%dT%H:%M:%S}.000000Z"
+    return _encoder.encode(at)[1:-1].decode()
 
 
 def new_entry(
@@ -79,9 +83,9 @@ def new_entry(
     ``texts`` are those that a person wrote, by the name their commitment has in the entry.
     """
     committed = {name: commit(text) for name, text in (texts or {}).items() if text is not None}
-    entry = {"what": what, "at": moment(at), "by": None if by is None or not by.int else str(by), **about}
+    entry = {"what": what, "at": moment(at), "by": None if by is None or not by.int else by, **about}
     if report is not None:
-        entry["report"] = str(report)
+        entry["report"] = report
     for name, each in committed.items():
         entry[name] = each.commitment.hex()
     return NewEntry(canonical(entry), report, tuple(committed.values()))

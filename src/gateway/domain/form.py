@@ -177,18 +177,19 @@ class Form:
         return TypeAdapter(rows)
 
     @cached_property
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """The names in a row: of its breakdowns, and of its indicators."""
         return [*(each.id for each in self.breakdowns), *self.columns]
 
     @cached_property
     def _pick(self) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-        return itemgetter(*self._names)
+        return itemgetter(*self.names)
 
     def in_order(self, row: dict[str, Any]) -> list[Any]:
         """A row's codes and then its cells, in the form's order; what is absent is a blank."""
-        if len(row) == len(self._names) > 1:  # the model lets no other names in
+        if len(row) == len(self.names) > 1:  # the model lets no other names in
             return list(self._pick(row))
-        return [row.get(name) for name in self._names]
+        return [row.get(name) for name in self.names]
 
     @cached_property
     def number_positions(self) -> list[int]:
@@ -203,6 +204,12 @@ class Form:
     def exact_positions(self) -> list[int]:
         """Positions of indicators whose cells are decimals, which rules read as exact fractions."""
         return [i for i, each in enumerate(self.indicators) if each.type in {Type.decimal, Type.percent}]
+
+    @cached_property
+    def number_casts(self) -> list[type[int] | None]:
+        """What makes of each kept number what JSON shows of it; None where that is the decimal itself."""
+        casts: dict[Type, type[int]] = {Type.integer: int, Type.boolean: bool}
+        return [casts.get(self.indicators[position].type) for position in self.number_positions]
 
     @cached_property
     def value_index(self) -> Mapping[str, int]:
@@ -231,16 +238,6 @@ class Form:
     @cached_property
     def uses_previous(self) -> bool:
         return any(rule.check.uses_previous for rule in self.rules)
-
-    @cached_property
-    def kept(self) -> Sequence[tuple[str, Type]]:
-        """The name of each indicator, with the type by which its figure is shown."""
-        return [(each.id, each.type) for each in self.indicators]
-
-    @cached_property
-    def breakdown_ids(self) -> Sequence[str]:
-        """The name of each breakdown."""
-        return [each.id for each in self.breakdowns]
 
     @cached_property
     def uses_within(self) -> bool:

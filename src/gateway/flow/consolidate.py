@@ -114,10 +114,7 @@ async def _body(
     explained: list[tuple[str, list[dict[str, Any]]]] = []
     for each in kept.values():
         form = catalogue.form_version(asked.form.code, each.form_version) or asked.form
-        cells = [
-            Row(tuple(row.codes), [value for _, value in cells_shown(form, row.figures, row.texts)])
-            for row in each.rows
-        ]
+        cells = [Row(tuple(row.codes), cells_shown(form, row.figures, row.texts)) for row in each.rows]
         sources.append(Source(form, cells))
         explained.append((catalogue.agencies.codes[each.agency_id], each.explanations))
     rows = consolidate(asked.form, sources)

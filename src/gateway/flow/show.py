@@ -1,7 +1,7 @@
 """Show a report whole: its head, its rows as they were pushed, and what happened to it."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import zstandard
@@ -15,26 +15,21 @@ from gateway.errors import Language
 from gateway.flow.unpack import JSON, rows_sent
 
 
-def cells_shown(form: Form, figures: Sequence[Any], texts: Sequence[str | None] | None) -> Iterator[tuple[str, object]]:
-    """Each indicator with its kept value, as JSON shows it: integers, exact decimals, true or false, texts."""
-    numbers, words = iter(figures), iter(texts or ())
-    for name, kind in form.kept:
-        if kind is Type.text:
-            yield name, next(words)
-            continue
-        kept = next(numbers)
-        if kept is not None and kind is Type.integer:
-            kept = int(kept)
-        elif kept is not None and kind is Type.boolean:
-            kept = kept != 0
-        yield name, kept
+def cells_shown(form: Form, figures: Sequence[Any], texts: Sequence[str | None] | None) -> list[object]:
+    """The value of each indicator, as JSON shows it: integers, exact decimals, true or false, texts."""
+    numbers = [
+        kept if kept is None or cast is None else cast(kept)
+        for cast, kept in zip(form.number_casts, figures, strict=True)
+    ]
+    if not form.text_positions:
+        return numbers
+    number, text = iter(numbers), iter(texts or ())
+    return [next(text) if each.type is Type.text else next(number) for each in form.indicators]
 
 
 def row_shown(form: Form, row: KeptRow) -> dict[str, object]:
     """A row with breakdown codes and figures side by side; blanks are null."""
-    shown: dict[str, object] = dict(zip(form.breakdown_ids, row.codes, strict=True))
-    shown.update(cells_shown(form, row.figures, row.texts))
-    return shown
+    return dict(zip(form.names, [*row.codes, *cells_shown(form, row.figures, row.texts)], strict=True))
 
 
 def decompress(body: bytes) -> bytes:

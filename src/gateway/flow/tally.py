@@ -44,6 +44,8 @@ class Measure(StrEnum):
     leases_lost = "leases_lost"
     breaker_openings = "breaker_openings"
 
+    __hash__ = str.__hash__  # it is a key for each attempt, and the one of enumerations is slow
+
 
 class Tally:
     """The counts of one worker. ``connections`` bounds what it uses of the pool, together with its worker."""
