@@ -6,7 +6,7 @@ import gc
 def spare() -> None:
     """Let it look through few objects, and seldom: what was made so far stays, and what is made from now on goes soon.
 
-    Looking through everything over and over was an eighth of a worker's time.
+    Looking through everything over and over was a tenth of a worker's time.
     """
     gc.collect()
     gc.freeze()

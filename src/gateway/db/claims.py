@@ -72,14 +72,14 @@ class Claimed(NamedTuple):
 class Slots:
     """What a worker has room for: so many deliveries, and what it is sending already to each connector.
 
-    ``has_suspect``: whether one of them is a delivery whose workers keep going away. ``places``: how many it has in
-    all; as many as are free and taken unless it says so.
+    ``has_suspect``: whether one of them is a delivery whose workers keep going away. ``most``: how many it has room for
+    in all; as many as are free and taken unless it says so.
     """
 
     free: int
     sending: Mapping[int, int] = field(default_factory=dict)
     has_suspect: bool = False
-    places: int = 0
+    most: int = 0
 
 
 # Each connector costs the same to look at, whatever its backlog is: it is asked for the first in the order of an index,
@@ -206,9 +206,9 @@ async def claim_due(
 ) -> list[Claimed]:
     """Claim what is due as far as there is room, of every connector at most as many as it may have in flight.
 
-    Connectors take turns, so that none waits for another's backlog, and where there are several none gets more than
-    half of a worker's places (unless not ``is_shared``). Of one connector and key of report only the earliest open
-    delivery is given, and never while it is being sent. One that lost its worker ``most_losses`` times in a row is
+    None waits for another's backlog: those with little in flight come first, and where there are several none gets more
+    than half of what there is room for (unless not ``is_shared``). Of one connector and key of report only the earliest
+    open delivery is given, and never while it is being sent. One that lost its worker ``most_losses`` times in a row is
     not given again but left to a person.
     """
     missed = 0
@@ -272,9 +272,9 @@ def _loses(row: Any) -> int:
 
 
 def _most(connectors: int, slots: Slots) -> int:
-    """The most that a worker sends to one connector at once: half of its places, or all where there is no other."""
-    places = slots.places or slots.free + sum(slots.sending.values())
-    return max(1, places // 2) if connectors > 1 else places
+    """The most that a worker has of one connector: half of what it has room for, or all where there is no other."""
+    most = slots.most or slots.free + sum(slots.sending.values())
+    return max(1, most // 2) if connectors > 1 else most
 
 
 def _choose(seen: Sequence[Any], slots: Slots, most: int) -> list[Any]:
