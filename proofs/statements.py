@@ -3,6 +3,6 @@
 STORING = "INSERT INTO payloads"
 """Stores reports with all that hangs on them, and is a transaction of its own."""
 CLAIMING = "UPDATE deliveries d SET state = 'sending'"
-"""Makes due deliveries ours, before COMMIT."""
+"""Makes due deliveries ours, and is a transaction of its own."""
 RECORDING = "finished_at = CASE WHEN given.state = 'pending'"
 """Records how attempts ended, and is a transaction of its own."""

@@ -6,7 +6,7 @@ Frontend/backend protocol 3: https://www.postgresql.org/docs/current/protocol-me
 import asyncio
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -23,8 +23,7 @@ class Message:
     """A whole message, ``kind`` being its type's letter, or empty for the first that a client sends.
 
     ``statement`` is the SQL text that it belongs to: what the client asked since the last Sync, or the server answers
-    up to ReadyForQuery. ``is_run`` unless it has only been parsed so far. ``earlier`` are the statements before it in
-    the same open transaction.
+    up to ReadyForQuery. ``is_run`` unless it has only been parsed so far.
     """
 
     way: Way
@@ -32,7 +31,6 @@ class Message:
     data: bytes
     statement: str = ""
     is_run: bool = False
-    earlier: Sequence[str] = ()
 
 
 class Fate(Enum):
@@ -125,13 +123,6 @@ def boundary(way: Way, kinds: str = "") -> Matcher:
     return lambda message: message.way is way and (not kinds or (message.kind != "" and message.kind in kinds))
 
 
-def commit_of(text: str) -> Matcher:
-    """The COMMIT of a transaction with a statement that contains ``text``; to be used with the two that follow."""
-    return lambda message: (
-        message.statement.startswith("COMMIT") and any(text in statement for statement in message.earlier)
-    )
-
-
 def order_of(what: str | Matcher) -> Matcher:
     """The client's order to carry out a statement that contains a text, before the server has it."""
     is_meant = _statement(what)
@@ -213,7 +204,6 @@ class _Session(Relay):
         self._statements: dict[bytes, str] = {}
         self._asking: _Exchange | None = None
         self._exchanges: deque[_Exchange] = deque()
-        self._earlier: tuple[str, ...] = ()
 
     async def through(self, way: Way, data: bytes) -> AsyncIterator[tuple[Way, bytes]]:
         self._kept[way] += data
@@ -224,9 +214,6 @@ class _Session(Relay):
                 continue
             message = self._understood(way, kind, whole)
             self._wire.messages += 1
-            if way is Way.to_client and kind == "Z":
-                is_open = whole[5:] != b"I"
-                self._earlier = (*self._earlier, message.statement) if is_open else ()
             if await self._fate(message) is Fate.forward:
                 yield way, whole
         if not data:
@@ -250,7 +237,7 @@ class _Session(Relay):
 
     def _understood(self, way: Way, kind: str, whole: bytes) -> Message:
         exchange = self._asked(kind, whole[5:]) if way is Way.to_server else self._answered(kind)
-        return Message(way, kind, whole, exchange.statement, exchange.is_run, self._earlier)
+        return Message(way, kind, whole, exchange.statement, exchange.is_run)
 
     def _asked(self, kind: str, content: bytes) -> _Exchange:
         if not kind or kind in "pX":  # the start, a password, the end

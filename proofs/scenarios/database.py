@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Sequence
 
-from proofs.faults.wire import Matcher, Wire, commit_of, drop, notification, order_of, swallow
+from proofs.faults.wire import Wire, drop, notification, order_of, swallow
 from proofs.ledger import Answered, Arrived, Fault, Measured
 from proofs.scenario import Scenario
 from proofs.stage import ATTEMPT, LEASE, Stage
@@ -19,7 +19,7 @@ _POLL = 0.3
 _POLLING = {"GATEWAY_WORKER_POLL_SECONDS": str(_POLL)}
 _OWN = 1.0
 """Seconds that claiming, reading a report and a busy machine may add to a poll and an attempt."""
-_FORWARDING: Sequence[str | Matcher] = (RECORDING, CLAIMING, commit_of(CLAIMING))
+_FORWARDING = (RECORDING, CLAIMING)
 
 
 async def lose_commits(stage: Stage) -> None:
@@ -90,7 +90,7 @@ async def _wire(stage: Stage) -> Wire:
     return wire
 
 
-async def _lose(stage: Stage, wire: Wire, who: str, statements: Sequence[str | Matcher]) -> None:
+async def _lose(stage: Stage, wire: Wire, who: str, statements: Sequence[str]) -> None:
     """Break a connection at one of the next statements; the ledger learns of it."""
     statement, skip = stage.chance.choice(statements), stage.chance.randrange(3)
     if stage.chance.random() < 0.6:
