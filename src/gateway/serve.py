@@ -6,6 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -28,7 +29,18 @@ log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
-    """Uvicorn that ends like a function: its own kills the process by the signal before anyone can tidy up."""
+    """Uvicorn that ends like a function: its own kills the process by the signal before anyone can tidy up.
+
+    ``told`` is called at each signal, of which the second ends it at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, told: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._told = told
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit, self.should_exit = self.should_exit, True
+        self._told()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -50,6 +62,7 @@ async def serve(settings: Settings, with_worker: bool) -> None:
         await _prepare(way, settings, [Role.api, Role.sealer, *([Role.worker] if with_worker else [])])
         engine = way(Role.api)
         gateway = build_gateway(settings, engine)
+        worker = Worker(settings, way(Role.worker), gateway.catalogues, gateway.keys) if with_worker else None
         server = Server(
             uvicorn.Config(
                 build_app(gateway),
@@ -63,14 +76,14 @@ async def serve(settings: Settings, with_worker: bool) -> None:
                 timeout_keep_alive=65,
                 timeout_graceful_shutdown=30,
                 http=bounded(Bounds(settings.head_timeout_seconds, connections=most_connections(settings))),
-            )
+            ),
+            told=_nothing if worker is None else worker.stop,
         )
         notifier = Notifier(engine)
         gateway.intake.forward = notifier.wake
         notifying = asyncio.create_task(notifier.run())
         sealer = way(Role.sealer)
         sealing = asyncio.create_task(Sealer(sealer, LogSigner(gateway.keys.log, settings.issuer)).run())
-        worker = Worker(settings, way(Role.worker), gateway.catalogues, gateway.keys) if with_worker else None
         if worker is not None:
             gateway.intake.forward = _both(worker.wake, notifier.wake)
         sending = asyncio.create_task(worker.run()) if worker else None
@@ -81,9 +94,8 @@ async def serve(settings: Settings, with_worker: bool) -> None:
             await server.serve()
         finally:
             if worker is not None and sending is not None:
-                worker.stop()
-                for number in (signal.SIGTERM, signal.SIGINT):  # a second one ends it at once
-                    asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+                if not worker.is_stopping:  # it ends for another reason than a signal
+                    worker.stop()
                 await sending
                 await worker.engine.dispose()
             for task in (notifying, sealing):
@@ -116,6 +128,10 @@ async def _by(engine: AsyncEngine, work: Callable[[AsyncEngine], Awaitable[None]
         await work(engine)
     finally:
         await engine.dispose()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:

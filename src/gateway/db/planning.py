@@ -23,6 +23,9 @@ BY_KEYS = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
 }
 """Settings of connections whose statements all take a handful of rows by an index, however much there is: a plan that
-was made while a table was almost empty is as good when it has grown, and they need not know which it is."""
+was made while a table was almost empty is as good when it has grown, and they need not know which it is. Where there is
+no other way a table is read whole, and rows are sorted, all the same."""
