@@ -140,10 +140,16 @@ _KNOWN = "what it sees"
 async def driver(engine: AsyncEngine, seconds: float | None = None) -> AsyncIterator[Any]:
     """An asyncpg connection, for the few statements where SQLAlchemy's cost per call shows.
 
-    After so many seconds it is ended (``db/deadline.py``); waiting for one that is free does not count.
+    After so many seconds it is ended (``db/deadline.py``); waiting for one that is free does not count. Raises the
+    driver's own errors where there is none to be had.
     """
-    pooled = await engine.raw_connection()  # straight from the pool: with a connection of SQLAlchemy's around it, it
-    try:  # takes three times as long to have one as a statement takes
+    # Straight from the pool: with a connection of SQLAlchemy's around it, it takes as long to have one as three
+    # statements take.
+    try:
+        pooled = await engine.raw_connection()
+    except exc.EmulatedDBAPIException as error:
+        raise error.__cause__ or error from None
+    try:
         connection = pooled.driver_connection
         if seconds is not None:
             watch_of(connection).go(seconds)
