@@ -44,8 +44,13 @@ async def lose_notifications(stage: Stage) -> None:
 
 
 async def restart_postgres(stage: Stage) -> None:
-    """PostgreSQL is stopped, stopped at once and killed while workers forward a backlog; each time it comes back."""
+    """PostgreSQL is stopped, stopped at once and killed while workers forward a backlog; each time it comes back.
+
+    Before that a claim is committed of which its worker never learns.
+    """
+    wire = await _wire(stage)
     await stage.begin(0)
+    wire.lose_answer(CLAIMING, skip=stage.chance.randrange(3))
     for name in _MORE:
         await stage.upstream(name)
     together = asyncio.Semaphore(_TOGETHER)
@@ -56,7 +61,7 @@ async def restart_postgres(stage: Stage) -> None:
 
     await asyncio.gather(*(push() for _ in range(_REPORTS)))
     for _ in range(2):
-        await stage.work()
+        await stage.work(wire.port)
     for number, order in enumerate((signal.SIGINT, signal.SIGQUIT, signal.SIGKILL), start=1):
         await _until_arrived(stage, number * _REPORTS)
         _end_postgres(stage, order)
