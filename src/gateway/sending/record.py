@@ -4,6 +4,7 @@ Whatever ends while others are being stored waits for the next turn, and shares 
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -13,7 +14,6 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.breakers import note_attempt
-from gateway.db.claims import Target
 from gateway.db.deadline import BRIEF_SECONDS
 from gateway.db.engine import driver, is_outage, tell_failure
 from gateway.db.recording import NewAttempt, Recorded, cancel_claimed
@@ -98,10 +98,15 @@ class Recorder:
 
     async def settle(self, seconds: float | None = None) -> None:
         """Wait until all that ended is recorded, but no longer than so many seconds: what is left then is given up."""
-        if running := self._turns | self._noting:
-            _, late = await asyncio.wait(running, timeout=seconds)
-            for task in late:
-                task.cancel()
+        loop = asyncio.get_running_loop()
+        until = math.inf if seconds is None else loop.time() + seconds
+        while running := self._turns | self._noting:
+            left = until - loop.time()
+            if left <= 0:
+                for task in running:
+                    task.cancel()
+                return
+            await asyncio.wait(running, timeout=None if seconds is None else left)
 
     async def _take_turns(self) -> None:
         while self._waiting:
@@ -119,11 +124,12 @@ class Recorder:
             for each, recorded in zip(together, found, strict=True):
                 if isinstance(recorded, Recorded):
                     self._count(each, recorded)
-                elif is_outage(recorded) and now + pause < each.lease.ends + self._lease_seconds:
+                    continue
+                if is_outage(recorded) and now + pause < each.lease.ends + self._lease_seconds:
                     again.append(each)
                     continue
-                else:  # the lease runs out and the delivery is claimed again
-                    tell_failure(recorded, "an attempt was not recorded", delivery=str(each.lease.claimed.id))
+                # The lease runs out and the delivery is claimed again.
+                tell_failure(recorded, "an attempt was not recorded", delivery=str(each.lease.claimed.id))
                 self._ended(each.lease)
             if again:
                 await asyncio.sleep(pause)
@@ -131,12 +137,14 @@ class Recorder:
 
     def _count(self, waiting: _Waiting, recorded: Recorded) -> None:
         lease, attempted, attempt = waiting
-        claimed, outcome = lease.claimed, attempted.outcome
+        claimed, outcome, is_noted = lease.claimed, attempted.outcome, False
         if recorded.is_ours:
             ended = Ended(outcome.kind, attempted.started_at, attempted.ended_at, outcome.retry_after)
             self._tally.count_attempt(claimed.target.number, ended, lease.occurred_at)
-            if attempted.is_sent and (recorded.is_troubled or ended.is_failure):
-                _keep(self._noting, asyncio.create_task(self._note(claimed.target, ended)))
+            if is_noted := attempted.is_sent and (recorded.is_troubled or ended.is_failure):
+                _keep(self._noting, asyncio.create_task(self._note(lease, ended)))
+        if not is_noted:
+            self._ended(lease)
         self._log.info(
             "delivery attempted",
             delivery=claimed.id,
@@ -146,13 +154,19 @@ class Recorder:
             state=attempt.state if recorded.is_ours else "lost to another worker",
         )
 
-    async def _note(self, target: Target, ended: Ended) -> None:
-        """Let an attempt count for its connector's breaker; one that cannot be noted is not missed."""
+    async def _note(self, lease: Lease, ended: Ended) -> None:
+        """Let an attempt count for its connector's breaker; one that cannot be noted is not missed.
+
+        Until then it is held, so that of one that fails no more is taken on than can be noted.
+        """
+        target = lease.claimed.target
         try:
             async with self._connections, driver(self._engine, BRIEF_SECONDS) as connection:
                 before, now = await note_attempt(connection, target.number, ended, self._breaker)
         except Exception as error:
             return tell_failure(error, "an attempt was not noted", connector=target.name)
+        finally:
+            self._ended(lease)
         if now.openings > before.openings:
             self._tally.count_opening(target.number)
             log.warning("connector left alone", connector=target.name, failures=now.failures, until=str(now.until))
