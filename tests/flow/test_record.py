@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from forwarding import (
+    AWAY,
     NOWHERE,
     REFUSED,
     TAKEN,
@@ -24,6 +25,7 @@ from forwarding import (
     working,
 )
 from gateway.api.deps import Gateway
+from gateway.db.breakers import note_attempt
 from gateway.db.claims import Claimed
 from gateway.db.engine import driver
 from gateway.db.recording import NewAttempt, Recorded
@@ -171,6 +173,30 @@ async def test_what_ended_is_given_up_once_its_lease_has_long_run_out(
     await recording.recorder.settle(10)
     assert [lease.claimed for lease in recording.done] == [claimed]
     assert "delivered" not in {each["state"] for each in await deliveries(gateway.engine)}
+
+
+async def test_what_failed_is_held_until_its_breaker_has_heard_of_it(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else more of a dead upstream is claimed than can be noted, and whoever is well waits for a connection."""
+    found, recording, heard = await claimed_reports(gateway), Recording.of(gateway), asyncio.Event()
+
+    async def note(*given: Any) -> Any:
+        await heard.wait()
+        return await note_attempt(*given)
+
+    monkeypatch.setattr("gateway.sending.record.note_attempt", note)
+    for each in found:
+        recording.record(each, AWAY if each is found[0] else TAKEN)
+
+    async def others_are_done() -> bool:
+        return len(recording.done) == len(found) - 1
+
+    await until(others_are_done, seconds=10)
+    assert found[0] not in [lease.claimed for lease in recording.done]
+    heard.set()
+    await recording.recorder.settle(10)
+    assert len(recording.done) == len(found)
 
 
 async def test_a_message_is_the_same_whether_it_was_read_with_others_or_alone(gateway: Gateway) -> None:
