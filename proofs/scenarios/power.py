@@ -79,7 +79,7 @@ async def cut_power(stage: Stage) -> None:
 
 async def _write_back(stage: Stage) -> None:
     """Have PostgreSQL write all that has changed to its tables, as it does every few minutes."""
-    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
         async with stage.postgres.connected() as connection:
             await connection.execute("CHECKPOINT")
 
