@@ -83,7 +83,8 @@ class Slots:
 
 
 # Each connector costs the same to look at, whatever its backlog is: it is asked for the first in the order of an index,
-# since EXISTS could be answered by a scan of the table.
+# since EXISTS could be answered by a scan of the table. A few more are looked at than there is room for, since some may
+# be behind others.
 _LOOK = """
 WITH calling AS MATERIALIZED (
     SELECT c.id, c.concurrency, c.rate, c.paced_until, t.number AS turn
@@ -129,7 +130,7 @@ SELECT d.id, room.id AS connector, room.turn, room.places, room.flying, room.sin
 # looked for in the months since the delivery was made (db/attempts.py), and not at all of one that was never tried.
 _CLAIM = """
 WITH turn AS MATERIALIZED (
-    SELECT t.connector_id FROM unnest($7::int[], $8::timestamptz[], $9::bigint[]) AS seen(connector, since, turn)
+    SELECT t.connector_id FROM unnest($7::int[], $9::bigint[]) AS seen(connector, turn)
       JOIN turns t ON t.connector_id = seen.connector AND t.number = seen.turn
       JOIN connectors c ON c.id = seen.connector
      WHERE removed_at IS NULL AND paused_at IS NULL
@@ -142,14 +143,14 @@ WITH turn AS MATERIALIZED (
       FROM (SELECT seen.* FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $10::int[])
                                  AS seen(id, state, due_at, connector_id)
               JOIN turn USING (connector_id) OFFSET 0) AS seen
-     WHERE d.id = seen.id AND d.state = seen.state AND d.due_at = seen.due_at
+     WHERE d.id = ANY (ARRAY[seen.id]) AND d.state = seen.state AND d.due_at = seen.due_at
     RETURNING d.*, seen.state = 'sending' AS is_lost, seen.due_at - $4::interval AS lost_at
 ), lost AS (
     INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, reason)
     SELECT id, attempts - 1, lost_at, now(), 'ambiguous', $6 FROM claimed WHERE is_lost
 ), paced AS (
     UPDATE connectors SET paced_until = pace.since + spent.count / rate * interval '1 second'
-      FROM unnest($7::int[], $8::timestamptz[], $9::bigint[]) AS pace(id, since, turn),
+      FROM unnest($7::int[], $8::timestamptz[]) AS pace(id, since),
            (SELECT connector_id, count(*) FROM claimed GROUP BY connector_id) AS spent
      WHERE connectors.id = pace.id AND spent.connector_id = pace.id AND rate IS NOT NULL
 )
@@ -176,14 +177,14 @@ UPDATE deliveries d SET is_behind = true, due_at = now() + interval '10 minutes'
                AND e.state IN ('pending', 'sending') AND e.report_id IS NOT NULL
              ORDER BY e.seq DESC LIMIT 1 FOR SHARE SKIP LOCKED) AS before
          WHERE s.id = ANY ($1::uuid[])) AS behind
- WHERE d.id = behind.id AND d.state = 'pending' AND d.due_at = behind.due_at AND d.due_at <= now()
+ WHERE d.id = ANY (ARRAY[behind.id]) AND d.state = 'pending' AND d.due_at = behind.due_at AND d.due_at <= now()
 """
 
 _QUARANTINE = """
 WITH ended AS (
     UPDATE deliveries d SET state = 'exhausted', claim = NULL, losses = 0, finished_at = now(), outcome = $3
       FROM unnest($1::uuid[], $2::timestamptz[]) AS seen(id, due_at)
-     WHERE d.id = seen.id AND d.state = 'sending' AND d.due_at = seen.due_at
+     WHERE d.id = ANY (ARRAY[seen.id]) AND d.state = 'sending' AND d.due_at = seen.due_at
     RETURNING d.id, attempts, seen.due_at - $4::interval AS lost_at
 ), made AS (
     INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, reason)
@@ -356,7 +357,7 @@ async def renew_claims(connection: Any, claims: Sequence[Claimed], lease: timede
     """Give what is being sent a whole lease again; the deliveries that are still ours."""
     rows = await connection.fetch(
         "UPDATE deliveries d SET due_at = now() + $3::interval FROM unnest($1::uuid[], $2::uuid[]) AS held(id, claim)"
-        " WHERE d.id = held.id AND d.claim = held.claim RETURNING d.id",
+        " WHERE d.id = ANY (ARRAY[held.id]) AND d.claim = held.claim RETURNING d.id",
         [each.id for each in claims],
         [each.claim for each in claims],
         lease,

@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import msgspec
-
 from gateway.db.claims import Claimed
 from gateway.db.engine import clock
 from gateway.domain.entry import new_entry
@@ -31,20 +29,16 @@ class NewAttempt(NamedTuple):
     receipt: str | None = None
 
 
-# The limit is how many there are: without it they are taken to be a hundred, for which a row-level policy reads a small
-# table whole; and the plan stays when the table has grown.
 _RECORD = """
 WITH ended AS (
     UPDATE deliveries d
        SET state = given.state, claim = NULL, due_at = coalesce(given.due_at, d.due_at), outcome = given.reason,
            losses = 0, receipt = coalesce(given.receipt, d.receipt),
            finished_at = CASE WHEN given.state = 'pending' THEN d.finished_at ELSE now() END
-      FROM (SELECT * FROM json_to_recordset($1::json)
-                AS each(id uuid, claim uuid, started_at timestamptz, finished_at timestamptz, outcome text,
-                        status smallint, reason text, reply text, state text, due_at timestamptz, receipt text,
-                        entry text)
-             LIMIT $2) AS given
-     WHERE d.id = given.id AND d.claim = given.claim
+      FROM json_to_recordset($1::json)
+           AS given(id uuid, claim uuid, started_at timestamptz, finished_at timestamptz, outcome text,
+                    status smallint, reason text, reply text, state text, due_at timestamptz, receipt text, entry text)
+     WHERE d.id = ANY (ARRAY[given.id]) AND d.claim = given.claim
     RETURNING d.id, d.connector_id, d.attempts, given.claim, given.started_at, given.finished_at AS ended_at,
               given.outcome AS came_to, given.status, given.reason AS why, given.reply, given.entry, d.report_id
 ), made AS (
@@ -74,28 +68,14 @@ async def record_attempts(connection: Any, ended: Sequence[tuple[Claimed, NewAtt
     that recording rarely meets itself in a deadlock.
     """
     in_order = sorted(ended, key=lambda each: each[0].id)
-    given = [_Given(claimed.id, claimed.claim, *attempt, _entry(claimed, attempt)) for claimed, attempt in in_order]
-    rows = await connection.fetch(_RECORD, encode(given).decode(), len(given))
+    given = [
+        {"id": claimed.id, "claim": claimed.claim, **attempt._asdict(), "entry": _entry(claimed, attempt)}
+        for claimed, attempt in in_order
+    ]  # one document: twelve arrays would take the driver as long as all else that it does
+    rows = await connection.fetch(_RECORD, encode(given).decode())
     ours: dict[tuple[UUID, UUID], bool] = {(row["id"], row["claim"]): row["is_troubled"] for row in rows}
     keys = [(claimed.id, claimed.claim) for claimed, _ in ended]
     return [Recorded(key in ours, ours.get(key, False)) for key in keys]
-
-
-class _Given(msgspec.Struct):
-    """An ending as ``_RECORD`` takes it. Twelve arrays would take the driver as long as all else that it does."""
-
-    id: UUID
-    claim: UUID
-    started_at: datetime
-    finished_at: datetime
-    outcome: str
-    status: int | None
-    reason: str
-    reply: str | None
-    state: str
-    due_at: datetime | None
-    receipt: str | None
-    entry: str | None
 
 
 def _entry(claimed: Claimed, attempt: NewAttempt) -> str | None:
