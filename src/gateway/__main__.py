@@ -1,13 +1,11 @@
 """``gateway`` and ``python -m gateway``."""
 
-import gc
-
 from gateway.cli import cli
+from gateway.garbage import collect_seldom
 
 
 def main() -> None:
-    # What a command imports stays: to look through it for garbage over and over is a fifth of a start.
-    gc.set_threshold(20_000, 50, 50)
+    collect_seldom()  # what a command imports stays: to look through it over and over is a fifth of a start
     cli()
 
 

@@ -31,16 +31,17 @@ log = structlog.get_logger()
 class Server(uvicorn.Server):
     """Uvicorn that ends like a function: its own kills the process by the signal before anyone can tidy up.
 
-    ``told`` is called at each signal, of which the second ends it at once.
+    Each signal goes to the worker, too; the second one ends both at once.
     """
 
-    def __init__(self, config: uvicorn.Config, told: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, worker: Worker | None) -> None:
         super().__init__(config)
-        self._told = told
+        self._worker = worker
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.force_exit, self.should_exit = self.should_exit, True
-        self._told()
+        if self._worker is not None:
+            self._worker.stop()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -77,7 +78,7 @@ async def serve(settings: Settings, with_worker: bool) -> None:
                 timeout_graceful_shutdown=30,
                 http=bounded(Bounds(settings.head_timeout_seconds, connections=most_connections(settings))),
             ),
-            told=_nothing if worker is None else worker.stop,
+            worker,
         )
         notifier = Notifier(engine)
         gateway.intake.forward = notifier.wake
@@ -128,10 +129,6 @@ async def _by(engine: AsyncEngine, work: Callable[[AsyncEngine], Awaitable[None]
         await work(engine)
     finally:
         await engine.dispose()
-
-
-def _nothing() -> None:
-    pass
 
 
 def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
