@@ -11,10 +11,8 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from gateway.db.engine import clock
-from gateway.db.log import add_entries
+from gateway.db.poison import LOST, set_aside
 from gateway.db.turns import begin_turns
-from gateway.domain.entry import NewEntry, new_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,22 +178,6 @@ UPDATE deliveries d SET is_behind = true, due_at = now() + interval '10 minutes'
  WHERE d.id = ANY (ARRAY[behind.id]) AND d.state = 'pending' AND d.due_at = behind.due_at AND d.due_at <= now()
 """
 
-_QUARANTINE = """
-WITH ended AS (
-    UPDATE deliveries d SET state = 'exhausted', claim = NULL, losses = 0, finished_at = now(), outcome = $3
-      FROM unnest($1::uuid[], $2::timestamptz[]) AS seen(id, due_at)
-     WHERE d.id = ANY (ARRAY[seen.id]) AND d.state = 'sending' AND d.due_at = seen.due_at
-    RETURNING d.id, attempts, seen.due_at - $4::interval AS lost_at
-), made AS (
-    INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, reason)
-    SELECT id, attempts, lost_at, now(), 'ambiguous', $5 FROM ended
-)
-SELECT d.id, c.name AS connector, d.event, d.report_id
-  FROM ended JOIN deliveries d USING (id) JOIN connectors c ON c.id = d.connector_id
-"""
-
-_LOST = "the worker went away before it recorded how the attempt ended"
-_POISON = "set aside: its worker went away {} times in a row while it was being sent"
 _MOST_MISSED = 3
 """So many turns are missed, to others or since a connector is locked, before one waits for a while."""
 _SUSPICIOUS = 2
@@ -224,7 +206,7 @@ async def claim_due(
         is_changed = bool(behind) and await connection.execute(_PUT_OFF, behind) != "UPDATE 0"
         poison = [row for row in seen if _loses(row) >= most_losses]
         if poison:
-            await _quarantine(connection, poison, most_losses, lease)
+            await set_aside(connection, poison, most_losses, lease)
         most = _most(seen[0]["connectors"], slots) if is_shared else slots.free
         chosen = _choose([row for row in seen if _loses(row) < most_losses], slots, most)
         if chosen:
@@ -236,34 +218,6 @@ async def claim_due(
         elif not (is_changed or poison):
             return []
     return []
-
-
-async def _quarantine(connection: Any, poison: Sequence[Any], most_losses: int, lease: timedelta) -> None:
-    """Leave deliveries to a person that lost their workers too often."""
-    async with connection.transaction():
-        ended = await connection.fetch(
-            _QUARANTINE,
-            [row["id"] for row in poison],
-            [row["due_at"] for row in poison],
-            _POISON.format(most_losses),
-            lease,
-            _LOST,
-        )
-        await add_entries(connection, _set_aside(ended, await clock(connection)))
-
-
-def _set_aside(ended: Sequence[Any], at: datetime) -> list[NewEntry]:
-    """What the log has of deliveries that are not given again."""
-    return [
-        new_entry(
-            "exhausted",
-            at,
-            None,
-            {"delivery": str(row["id"]), "connector": row["connector"], "event": row["event"], "receipt": None},
-            report=row["report_id"],
-        )
-        for row in ended
-    ]
 
 
 def _loses(row: Any) -> int:
@@ -307,7 +261,7 @@ async def _take(connection: Any, chosen: Sequence[Any], lease: timedelta, claim:
         [row["due_at"] for row in chosen],
         lease,
         claim,
-        _LOST,
+        LOST,
         list(seen),
         [row["since"] for row in seen.values()],
         [row["turn"] for row in seen.values()],

@@ -1,0 +1,55 @@
+"""Setting aside deliveries that lost their workers again and again: from then on a person decides."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from gateway.db.engine import clock
+from gateway.db.log import add_entries
+from gateway.domain.entry import NewEntry, new_entry
+
+_SET_ASIDE = """
+WITH ended AS (
+    UPDATE deliveries d SET state = 'exhausted', claim = NULL, losses = 0, finished_at = now(), outcome = $3
+      FROM unnest($1::uuid[], $2::timestamptz[]) AS seen(id, due_at)
+     WHERE d.id = ANY (ARRAY[seen.id]) AND d.state = 'sending' AND d.due_at = seen.due_at
+    RETURNING d.id, attempts, seen.due_at - $4::interval AS lost_at
+), made AS (
+    INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, reason)
+    SELECT id, attempts, lost_at, now(), 'ambiguous', $5 FROM ended
+)
+SELECT d.id, c.name AS connector, d.event, d.report_id
+  FROM ended JOIN deliveries d USING (id) JOIN connectors c ON c.id = d.connector_id
+"""
+
+LOST = "the worker went away before it recorded how the attempt ended"
+"""The reason of an attempt whose end nobody knows."""
+_POISON = "set aside: its worker went away {} times in a row while it was being sent"
+
+
+async def set_aside(connection: Any, poison: Sequence[Any], most_losses: int, lease: timedelta) -> None:
+    """End deliveries as exhausted, those that are still as they were seen; the log has it in the same transaction."""
+    async with connection.transaction():
+        ended = await connection.fetch(
+            _SET_ASIDE,
+            [row["id"] for row in poison],
+            [row["due_at"] for row in poison],
+            _POISON.format(most_losses),
+            lease,
+            LOST,
+        )
+        await add_entries(connection, _entries(ended, await clock(connection)))
+
+
+def _entries(ended: Sequence[Any], at: datetime) -> list[NewEntry]:
+    """What the log has of deliveries that are not given again."""
+    return [
+        new_entry(
+            "exhausted",
+            at,
+            None,
+            {"delivery": str(row["id"]), "connector": row["connector"], "event": row["event"], "receipt": None},
+            report=row["report_id"],
+        )
+        for row in ended
+    ]
