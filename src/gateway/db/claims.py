@@ -80,9 +80,9 @@ class Slots:
     most: int = 0
 
 
-# Each connector costs the same to look at, whatever its backlog is: it is asked for the first in the order of an index,
-# since EXISTS could be answered by a scan of the table. A few more are looked at than there is room for, since some may
-# be behind others.
+# Each connector costs the same to look at, whatever its backlog is: it is asked for the first, or as many as matter, in
+# the order of an index, since what has no order could be answered from another index, read from end to end. A few more
+# are looked at than there is room for, since some may be behind others.
 _LOOK = """
 WITH calling AS MATERIALIZED (
     SELECT c.id, c.concurrency, c.rate, c.paced_until, t.number AS turn
@@ -96,8 +96,9 @@ WITH calling AS MATERIALIZED (
 ), pace AS MATERIALIZED (
     SELECT c.id, turn, concurrency, rate, b.room,
            greatest(paced_until, now() - greatest(1, 1 / rate) * interval '1 second') AS since,
-           (SELECT count(*) FROM deliveries
-             WHERE connector_id = c.id AND state = 'sending' AND due_at > now()) AS flying
+           (SELECT count(*) FROM (SELECT FROM deliveries
+                                   WHERE connector_id = c.id AND state = 'sending' AND due_at > now()
+                                   ORDER BY due_at LIMIT concurrency) AS held) AS flying
       FROM calling c LEFT JOIN breakers b ON b.connector_id = c.id
 ), room AS (
     SELECT id, turn, since, flying,

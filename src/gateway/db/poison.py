@@ -13,13 +13,12 @@ WITH ended AS (
     UPDATE deliveries d SET state = 'exhausted', claim = NULL, losses = 0, finished_at = now(), outcome = $3
       FROM unnest($1::uuid[], $2::timestamptz[]) AS seen(id, due_at)
      WHERE d.id = ANY (ARRAY[seen.id]) AND d.state = 'sending' AND d.due_at = seen.due_at
-    RETURNING d.id, attempts, seen.due_at - $4::interval AS lost_at
+    RETURNING d.id, d.connector_id, d.event, d.report_id, attempts, seen.due_at - $4::interval AS lost_at
 ), made AS (
     INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, reason)
     SELECT id, attempts, lost_at, now(), 'ambiguous', $5 FROM ended
 )
-SELECT d.id, c.name AS connector, d.event, d.report_id
-  FROM ended JOIN deliveries d USING (id) JOIN connectors c ON c.id = d.connector_id
+SELECT ended.id, c.name AS connector, event, report_id FROM ended JOIN connectors c ON c.id = connector_id
 """
 
 LOST = "the worker went away before it recorded how the attempt ended"
