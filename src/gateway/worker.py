@@ -12,7 +12,6 @@ import asyncio
 import signal
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -38,8 +37,8 @@ from gateway.sending.attempt import Sender
 from gateway.sending.insist import LONGEST_WAIT, pause_after, wait
 from gateway.sending.lease import Lease, Leases
 from gateway.sending.messages import Messages
-from gateway.sending.places import Places
 from gateway.sending.record import Recorder
+from gateway.sending.runners import Runners
 from gateway.settings import Settings
 from gateway.upstreams import Upstreams
 from gateway.witnessing import Witnessing
@@ -71,8 +70,8 @@ class Worker:
         self._tally = Tally(engine, self._connections)
         self._leases = Leases(engine, settings.lease_seconds)
         self._messages = Messages(engine, self._connections, catalogues)
-        places = Places(settings.worker_concurrency, self._began)
-        self._sender = Sender(self._messages, places, self._upstreams, settings.attempt_seconds, settings.lease_seconds)
+        self._sender = Sender(self._messages, self._upstreams, settings.attempt_seconds, settings.lease_seconds)
+        self._runners = Runners(settings.worker_concurrency, self._forward)
         self._recorder = Recorder(
             engine,
             self._connections,
@@ -82,7 +81,7 @@ class Worker:
             settings.lease_seconds,
             self._done,
         )
-        self._beginning, self._sending = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
+        self._beginning = set[asyncio.Task[None]]()
         self._woken, self._stopping, self._abandoning = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def wake(self) -> None:
@@ -133,7 +132,8 @@ class Worker:
                     await wait(self._woken, self._settings.worker_poll_seconds)
             await self._drain(reminding)
         finally:
-            await _cancel([*self._beginning, *self._sending])
+            await _cancel([*self._beginning])
+            await self._runners.cancel(LONGEST_WAIT)
             await self._recorder.settle(LONGEST_WAIT)
             await _cancel([reminding, *helping])
             await self._upstreams.aclose()
@@ -151,8 +151,7 @@ class Worker:
     async def _settle(self, reminding: asyncio.Task[None]) -> None:
         """Wait for what is under way."""
         await asyncio.wait({reminding, *self._beginning})
-        if self._sending:
-            await asyncio.wait(self._sending)
+        await self._runners.finish()
         await self._recorder.settle()
 
     async def _remind(self) -> None:
@@ -197,35 +196,28 @@ class Worker:
         ahead = await self._messages.read_ahead(claimed)
         for lease in leases:
             lease.ahead = ahead
-            task = asyncio.create_task(self._forward(lease))
-            self._sending.add(task)
-            task.add_done_callback(partial(self._ended, lease))
             if lease.claimed.is_lost:
                 self._tally.count_loss(lease.claimed.target.number)
+        self._runners.add(leases)
 
-    def _began(self, lease: Lease) -> None:
+    async def _forward(self, lease: Lease) -> None:
         self._leases.begin(lease)
         self._woken.set()
-
-    def _done(self, lease: Lease) -> None:
-        self._leases.drop(lease)
-        self._woken.set()
-
-    def _ended(self, lease: Lease, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        try:
+            attempted = await self._sender.attempt(lease)
+            lease.is_sent = True
+            self._woken.set()
+            self._recorder.record(lease, attempted)
+        except NothingToSend as reason:
+            await self._recorder.cancel(lease, f"not sent: {reason}")
+        except Exception as error:
             # The lease runs out and the delivery is claimed again.
             log.error("an attempt was not recorded", exc_info=error)
             self._done(lease)
 
-    async def _forward(self, lease: Lease) -> None:
-        try:
-            attempted = await self._sender.attempt(lease)
-        except NothingToSend as reason:
-            return await self._recorder.cancel(lease, f"not sent: {reason}")
-        lease.is_sent = True
+    def _done(self, lease: Lease) -> None:
+        self._leases.drop(lease)
         self._woken.set()
-        self._recorder.record(lease, attempted)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -37,7 +37,7 @@ from gateway.sending import messages
 from gateway.sending.attempt import Attempted
 from gateway.sending.endings import store_endings
 from gateway.sending.lease import Lease
-from gateway.sending.places import STALLED_SECONDS
+from gateway.sending.runners import STALLED_SECONDS
 from gateway.sending.record import Recorder
 
 PERIODS = [f"{year}-Q1" for year in range(2061, 2069)]
@@ -79,8 +79,7 @@ class Recording:
 
     def record(self, claimed: Claimed, outcome: Outcome = TAKEN) -> None:
         now = asyncio.get_running_loop().time()
-        at = claimed.claimed_at
-        self.recorder.record(Lease(claimed, now, now + 15), Attempted(outcome, True, at, at))
+        self.recorder.record(Lease(claimed, now, now + 15), Attempted(outcome, True, now, now))
 
 
 async def test_what_ends_together_is_recorded_together_and_each_delivery_becomes_its_own(gateway: Gateway) -> None:

@@ -81,7 +81,7 @@ def kept_report(row: Any, catalogue: Catalogue) -> KeptReport:
         received_at=row["received_at"],
         late=row["late"],
         sha256=row["sha256"],
-        findings=_findings.decode(row["findings"]),
+        findings=_findings.decode(row["findings"]) if row["findings"] != "[]" else [],
         receipt=row["receipt"],
         part=row["part"],
     )

@@ -14,54 +14,50 @@ from gateway.flow.forward import Message
 from gateway.flow.remind import NothingToSend
 from gateway.sending.lease import Lease
 from gateway.sending.messages import Messages
-from gateway.sending.places import Places
 from gateway.upstreams import Upstreams
 
+_EVENTS = {each.value: each for each in Event}
 _GRACE = 1.0
 """Seconds beyond its deadline after which an attempt is ended whatever its connector does."""
 
 
 class Attempted(NamedTuple):
-    """What an attempt came to, by the database's clock. ``is_sent``: it reached for the upstream."""
+    """What an attempt came to, and when by the loop's clock. ``is_sent``: it reached for the upstream."""
 
     outcome: Outcome
     is_sent: bool
-    started_at: datetime
-    ended_at: datetime
+    started: float
+    ended: float
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Makes attempts of so many seconds, under leases of so many, as far as there are places."""
+    """Makes attempts of so many seconds, under leases of so many."""
 
     messages: Messages
-    places: Places
     upstreams: Upstreams
     attempt_seconds: float
     lease_seconds: float
 
     async def attempt(self, lease: Lease) -> Attempted:
         """Make one attempt. Raises ``NothingToSend``; any failure but that is what the attempt came to."""
-        outcome, is_sent = await self._attempt(lease)
-        ended = asyncio.get_running_loop().time()
-        began = ended if lease.began is None else lease.began
-        return Attempted(outcome, is_sent, lease.database_time(began), lease.database_time(ended))
-
-    async def _attempt(self, lease: Lease) -> tuple[Outcome, bool]:
         claimed, loop = lease.claimed, asyncio.get_running_loop()
-        is_sent = False
+        started, is_sent = loop.time(), False
         try:
             message = await self.messages.of(lease, until=lambda: self._last_start(lease))
             lease.occurred_at = message.occurred_at
-            async with self.places.one(lease), self.upstreams.use(claimed.target) as connector:
-                now = loop.time()
-                if now > self._last_start(lease):
-                    return Outcome(OutcomeClass.unreachable, "not sent: too little of the lease was left"), False
-                is_sent = True
-                async with lease.bounding(now + self.attempt_seconds + _GRACE):
-                    return await connector.send(_dispatch(claimed, message, lease.database_time(now))), True
+            async with self.upstreams.use(claimed.target) as connector:
+                started = loop.time()
+                is_sent = started <= self._last_start(lease)
+                if is_sent:
+                    lease.at_most = started + self.attempt_seconds + _GRACE
+                    lease.sending = asyncio.timeout(None)
+                    async with lease.sending:
+                        outcome = await connector.send(_dispatch(claimed, message, lease.database_time(started)))
+                else:
+                    outcome = Outcome(OutcomeClass.unreachable, "not sent: too little of the lease was left")
         except (InvalidConnectorSettings, UnknownConnectorKind) as error:
-            return Outcome(OutcomeClass.unreachable, f"not sent: {error}"), False
+            outcome, is_sent = Outcome(OutcomeClass.unreachable, f"not sent: {error}"), False
         except NothingToSend:
             raise
         except Exception as error:
@@ -69,8 +65,12 @@ class Sender:
             tell_failure(error, "a delivery could not be sent", delivery=str(claimed.id))
             words = f"failed within the gateway: {type(error).__name__}"
             if is_sent:
-                return Outcome(OutcomeClass.ambiguous, words), True
-            return Outcome(OutcomeClass.unreachable, f"not sent, {words}"), False
+                outcome = Outcome(OutcomeClass.ambiguous, words)
+            else:
+                outcome = Outcome(OutcomeClass.unreachable, f"not sent, {words}")
+        finally:
+            lease.sending = None
+        return Attempted(outcome, is_sent, started, loop.time())
 
     def _last_start(self, lease: Lease) -> float:
         """Sending must not start after this: as much of the lease has to be left as it takes to renew it."""
@@ -81,7 +81,7 @@ def _dispatch(claimed: Claimed, message: Message, attempted_at: datetime) -> Dis
     return Dispatch(
         claimed.id,
         claimed.report,
-        Event(claimed.event),
+        _EVENTS[claimed.event],
         message.body,
         message.media_type,
         message.occurred_at,

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import TracebackType
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,64 +20,40 @@ ReadAhead = tuple[Sources, Catalogue]
 
 
 _MOST_HELD = 4
-"""How many times its places a worker holds at most."""
+"""How many times what it attempts at once a worker holds at most."""
 
 
 @dataclass(slots=True)
 class Lease:
     """A claim by the loop's clock: when it was known, and until when it surely holds.
 
-    ``ahead`` is what its message is made of, if it was read, until it is made. It ``began`` when it came to have a
-    place. ``sending`` ends the attempt that is under way when the lease does, or ``at_most`` then. ``occurred_at``,
-    once it is known, is when that happened which the upstream is told. What ``is_sent`` only has to be recorded.
+    ``ahead`` is what its message is made of, if it was read, until it is made. ``sending`` ends the attempt that is
+    under way (``end_in_time``), which may last until ``at_most``. ``occurred_at``, once it is known, is when that
+    happened which the upstream is told. What ``is_sent`` only has to be recorded.
     """
 
     claimed: Claimed
     known: float
     ends: float
     ahead: ReadAhead | None = None
-    began: float | None = None
+    has_begun: bool = False
     is_sent: bool = False
     sending: asyncio.Timeout | None = None
     at_most: float = math.inf
     occurred_at: datetime | None = None
 
-    def renew(self, ends: float) -> None:
-        """The lease holds until then; an end that has passed is at once."""
-        self.ends = ends
-        if self.sending is not None and not self.sending.expired():
-            self.sending.reschedule(min(ends, self.at_most))
+    def end_in_time(self, now: float) -> None:
+        """End the attempt that is under way, by ``TimeoutError``, if its time is over.
+
+        One that outlived its lease could reach the upstream after a later report of the same key.
+        """
+        if self.sending is not None and now >= min(self.ends, self.at_most):
+            self.sending.reschedule(now)
+            self.sending = None
 
     def database_time(self, loop_time: float) -> datetime:
         """What the database's clock had reached at a moment of the loop's: never ahead of it."""
         return self.claimed.claimed_at + timedelta(seconds=loop_time - self.known)
-
-    def bounding(self, at_most: float) -> "Bounded":
-        """What ends a block (``async with``) when the lease ends, whenever that comes to be, or at a moment before.
-
-        An attempt that outlived its lease could reach the upstream after a later report of the same key.
-        """
-        return Bounded(self, at_most)
-
-
-class Bounded:
-    """A block that ends with a lease, by ``TimeoutError``."""
-
-    __slots__ = ("_lease", "_timeout")
-
-    def __init__(self, lease: Lease, at_most: float) -> None:
-        lease.at_most = at_most
-        self._lease, self._timeout = lease, asyncio.timeout_at(min(lease.ends, at_most))
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-        self._lease.sending = self._timeout
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lease.sending = None
-        await self._timeout.__aexit__(kind, error, trace)
 
 
 class Leases:
@@ -90,7 +65,7 @@ class Leases:
         self._waiting = 0
 
     def take(self, claimed: Iterable[Claimed], known: float, ends: float) -> list[Lease]:
-        """Hold what was claimed. All of it waits for a place."""
+        """Hold what was claimed. All of it waits until its attempt begins."""
         leases = [Lease(each, known, ends) for each in claimed]
         self._held |= {lease.claimed.id: lease for lease in leases}
         self._waiting += len(leases)
@@ -102,32 +77,31 @@ class Leases:
         return len(self._held)
 
     def begin(self, lease: Lease) -> None:
-        """It has a place."""
-        lease.began = asyncio.get_running_loop().time()
+        """Its attempt begins."""
+        lease.has_begun = True
         self._waiting -= 1
 
     def drop(self, lease: Lease) -> None:
         """What came of it is recorded, or is not ours to record."""
-        if lease.began is None:
+        if not lease.has_begun:
             self._waiting -= 1
         if self._held.get(lease.claimed.id) is lease:
             del self._held[lease.claimed.id]
 
-    def slots(self, places: int) -> Slots:
-        """What there is room for, when as many as there are places wait for one, and no place is ever empty.
+    def slots(self, at_once: int) -> Slots:
+        """What there is room for, when as many wait as are attempted at once, so that there is always one to begin.
 
-        What has left its place, because it stalls or only has to be recorded, costs little more than memory, of which
-        there is a bound too.
+        What stalls, or only has to be recorded, costs little more than memory, of which there is a bound too.
         """
         held = self._held.values()
-        free = min(places, _MOST_HELD * places - len(held))
-        if self._waiting > places or free <= 0:
+        free = min(at_once, _MOST_HELD * at_once - len(held))
+        if self._waiting > at_once or free <= 0:
             return Slots(0)
         return Slots(
             free,
             Counter(each.claimed.target.number for each in held if not each.is_sent),
             any(each.claimed.is_suspect for each in held),
-            3 * places,
+            3 * at_once,
         )
 
     async def renew(self) -> None:
@@ -151,4 +125,4 @@ class Leases:
             return tell_failure(error, "leases could not be renewed")
         for each in held:
             # Whatever took one over may be sending it now: ours ends.
-            each.renew(ends if each.claimed.id in ours else loop.time())
+            each.ends = ends if each.claimed.id in ours else loop.time()

@@ -18,7 +18,7 @@ from gateway.db.deadline import BRIEF_SECONDS
 from gateway.db.engine import driver, is_outage, tell_failure
 from gateway.db.recording import NewAttempt, Recorded, cancel_claimed
 from gateway.domain.breaker import Breaker, BreakerPolicy, Ended
-from gateway.domain.delivery import FINAL, RetrySchedule, schedule_of
+from gateway.domain.delivery import FINAL, OutcomeClass, RetrySchedule, schedule_of
 from gateway.domain.exact import decode
 from gateway.flow.forward import conclude
 from gateway.flow.tally import Tally
@@ -79,7 +79,8 @@ class Recorder:
         outcome = attempted.outcome
         schedule = _own(lease.claimed.target.retry) or self._schedule
         jitter = 0.0 if outcome.kind in FINAL else _random.uniform(-1, 1)
-        attempt = conclude(lease.claimed, outcome, attempted.started_at, attempted.ended_at, schedule, jitter)
+        started_at, ended_at = lease.database_time(attempted.started), lease.database_time(attempted.ended)
+        attempt = conclude(lease.claimed, outcome, started_at, ended_at, schedule, jitter)
         self._waiting.append(_Waiting(lease, attempted, attempt))
         if len(self._turns) < _TURNS:
             _keep(self._turns, asyncio.create_task(self._take_turns()))
@@ -139,13 +140,14 @@ class Recorder:
         lease, attempted, attempt = waiting
         claimed, outcome, is_noted = lease.claimed, attempted.outcome, False
         if recorded.is_ours:
-            ended = Ended(outcome.kind, attempted.started_at, attempted.ended_at, outcome.retry_after)
+            ended = Ended(outcome.kind, attempt.started_at, attempt.finished_at, outcome.retry_after)
             self._tally.count_attempt(claimed.target.number, ended, lease.occurred_at)
             if is_noted := attempted.is_sent and (recorded.is_troubled or ended.is_failure):
                 _keep(self._noting, asyncio.create_task(self._note(lease, ended)))
         if not is_noted:
             self._ended(lease)
-        self._log.info(
+        is_plain = recorded.is_ours and outcome.kind is OutcomeClass.delivered
+        (self._log.debug if is_plain else self._log.info)(
             "delivery attempted",
             delivery=claimed.id,
             connector=claimed.target.name,
