@@ -104,7 +104,7 @@ async def test_a_connector_that_is_gone_holds_up_nobody_else(gateway: Gateway) -
 def test_a_bucket_holds_what_is_no_longer_than_its_bound(seconds: float, bucket: str) -> None:
     tally = Tally(None, asyncio.Semaphore(1))  # type: ignore[arg-type]  # nothing is stored
     tally.count_attempt(1, ended(OutcomeClass.refused, seconds), AT)
-    assert tally._amounts == {
+    assert tally._taken() == {
         (1, "attempts", "refused"): 1,
         (1, "attempt_seconds", bucket): 1,
         (1, "attempt_seconds", "sum"): max(seconds, 0),

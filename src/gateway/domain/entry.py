@@ -63,7 +63,8 @@ def digest(document: Mapping[str, object]) -> str:
 
 def moment(at: datetime) -> str:
     """A time as entries have it: RFC 3339 in UTC, to the microsecond."""
-    at = at.astimezone(UTC)
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
     if at.microsecond == 0:  # which the encoder would leave out
         return f"{at:%Y-%m-%dT%H:%M:%S}.000000Z"
     return _encoder.encode(at)[1:-1].decode()

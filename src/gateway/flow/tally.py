@@ -7,8 +7,8 @@ with it what it counted since it last stored; one that is told to stop stores th
 import asyncio
 import math
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -44,7 +44,44 @@ class Measure(StrEnum):
     leases_lost = "leases_lost"
     breaker_openings = "breaker_openings"
 
-    __hash__ = str.__hash__  # it is a key for each attempt, and the one of enumerations is slow
+
+class _Histogram:
+    """How many observations there were up to each of some bounds, in seconds, and the sum of all."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds, self._counts, self._sum = bounds, [0] * len(bounds), 0.0
+
+    def observe(self, took: timedelta) -> None:
+        seconds = max(took.total_seconds(), 0.0)
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._sum += seconds
+
+    def amounts(self) -> Iterator[tuple[str, float]]:
+        """What was observed, by label."""
+        found = [(_LABELS[bound], count) for bound, count in zip(self._bounds, self._counts, strict=True) if count]
+        yield from found
+        if found:
+            yield SUM, self._sum
+
+
+class _Attempts:
+    """The attempts at one connector."""
+
+    __slots__ = ("by_outcome", "latency", "took")
+
+    def __init__(self) -> None:
+        self.by_outcome = Counter[str]()
+        self.took, self.latency = _Histogram(ATTEMPT_SECONDS), _Histogram(LATENCY_SECONDS)
+
+    def amounts(self) -> Iterator[tuple[Measure, str, float]]:
+        for measure, found in (
+            (Measure.attempts, self.by_outcome.items()),
+            (Measure.attempt_seconds, self.took.amounts()),
+            (Measure.latency_seconds, self.latency.amounts()),
+        ):
+            yield from ((measure, label, amount) for label, amount in found)
 
 
 class Tally:
@@ -52,22 +89,23 @@ class Tally:
 
     def __init__(self, engine: AsyncEngine, connections: asyncio.Semaphore, pause: float = _PAUSE) -> None:
         self._engine, self._connections, self._pause = engine, connections, pause
-        self._amounts: defaultdict[tuple[int, str, str], float] = defaultdict(float)
+        self._attempts, self._amounts = defaultdict[int, _Attempts](_Attempts), defaultdict[TallyKey, float](float)
 
     def count_attempt(self, connector: int, ended: Ended, occurred_at: datetime | None) -> None:
         """An attempt was recorded, to tell of what had ``occurred_at`` (None where that was not looked up)."""
-        self._add(connector, Measure.attempts, ended.kind.value)
-        self._observe(connector, Measure.attempt_seconds, ATTEMPT_SECONDS, ended.ended_at - ended.started_at)
+        attempts = self._attempts[connector]
+        attempts.by_outcome[ended.kind.value] += 1
+        attempts.took.observe(ended.ended_at - ended.started_at)
         if ended.kind is OutcomeClass.delivered and occurred_at is not None:
-            self._observe(connector, Measure.latency_seconds, LATENCY_SECONDS, ended.ended_at - occurred_at)
+            attempts.latency.observe(ended.ended_at - occurred_at)
 
     def count_loss(self, connector: int) -> None:
         """A delivery was taken over from a worker that went away."""
-        self._add(connector, Measure.leases_lost)
+        self._amounts[TallyKey(connector, Measure.leases_lost, "")] += 1
 
     def count_opening(self, connector: int) -> None:
         """A breaker opened."""
-        self._add(connector, Measure.breaker_openings)
+        self._amounts[TallyKey(connector, Measure.breaker_openings, "")] += 1
 
     async def keep(self) -> None:
         """Store what is counted, every so often until cancelled, and then once more."""
@@ -80,12 +118,12 @@ class Tally:
 
     async def _store(self) -> None:
         """Add what was counted since to what is stored; while that cannot be done it goes on being counted."""
-        counted, self._amounts = self._amounts, defaultdict(float)
+        counted = self._taken()
         if not counted:
             return
         try:
             async with asyncio.timeout(_PATIENCE), self._connections, driver(self._engine) as connection:
-                await add_tallies(connection, {TallyKey(*key): amount for key, amount in counted.items()})
+                await add_tallies(connection, counted)
         except BaseException as error:
             for key, amount in counted.items():
                 self._amounts[key] += amount
@@ -93,10 +131,11 @@ class Tally:
                 raise
             tell_failure(error, "tallies could not be stored")
 
-    def _add(self, connector: int, measure: Measure, label: str = "", amount: float = 1) -> None:
-        self._amounts[connector, measure, label] += amount
-
-    def _observe(self, connector: int, measure: Measure, bounds: Sequence[float], took: timedelta) -> None:
-        seconds = max(took.total_seconds(), 0.0)
-        self._add(connector, measure, _LABELS[bounds[bisect_left(bounds, seconds)]])
-        self._add(connector, measure, SUM, seconds)
+    def _taken(self) -> Mapping[TallyKey, float]:
+        """All that was counted since it was taken last."""
+        attempts, self._attempts = self._attempts, defaultdict(_Attempts)
+        counted, self._amounts = self._amounts, defaultdict(float)
+        for connector, each in attempts.items():
+            for measure, label, amount in each.amounts():
+                counted[TallyKey(connector, measure, label)] += amount
+        return counted
