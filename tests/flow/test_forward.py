@@ -798,11 +798,11 @@ async def test_without_the_trigger_what_was_put_off_would_wait(gateway: Gateway)
     [first] = await claim(gateway.engine)
     assert await claim(gateway.engine) == []
     async with connected(gateway.engine) as connection:
-        await connection.execute("ALTER TABLE deliveries DISABLE TRIGGER follow")
+        await connection.execute("ALTER TABLE deliveries DISABLE TRIGGER follow_together")
         try:
             await finish(gateway.engine, first)
         finally:
-            await connection.execute("ALTER TABLE deliveries ENABLE TRIGGER follow")
+            await connection.execute("ALTER TABLE deliveries ENABLE TRIGGER follow_together")
     assert await claim(gateway.engine) == []
 
 
