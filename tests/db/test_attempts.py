@@ -272,15 +272,16 @@ async def read_by(connection: asyncpg.Connection, statement: str, types: str, *v
     return set(parts_read(explained["Plan"]))
 
 
-_CLAIM_TYPES = "uuid[], text[], timestamptz[], interval, uuid, text, int[], timestamptz[], bigint[], int[]"
+_CLAIM_TYPES = "uuid[], xid[], timestamptz[], interval, uuid, text, int[], timestamptz[], bigint[], int[]"
 
 
 async def claim_reads(connection: asyncpg.Connection, delivery: UUID, statement: str) -> set[str]:
     row = await connection.fetchrow(
-        "SELECT state, due_at, connector_id, number FROM deliveries JOIN turns USING (connector_id) WHERE id = $1",
+        "SELECT d.xmin AS version, t.connector_id, number FROM deliveries d JOIN turns t USING (connector_id)"
+        " WHERE d.id = $1",
         delivery,
     )
-    seen = (f"'{{{delivery}}}'", f"'{{{row['state']}}}'", f"ARRAY['{row['due_at']}'::timestamptz]")
+    seen = (f"'{{{delivery}}}'", f"'{{{row['version']}}}'", "'{NULL}'")
     turn = (f"'{{{row['connector_id']}}}'", "'{NULL}'", f"'{{{row['number']}}}'", f"'{{{row['connector_id']}}}'")
     return await read_by(connection, statement, _CLAIM_TYPES, *seen, f"'{LEASE}'", f"'{uuid4()}'", "'lost'", *turn)
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,14 +24,13 @@ async def look(engine: AsyncEngine) -> Sequence[Any]:
     """The first half of a claim."""
     async with driver(engine) as connection:
         await begin_turns(connection)
-        seen = await connection.fetch(claims._LOOK, SLOTS.free)
-        return claims._choose(seen, SLOTS, SLOTS.free)
+        return claims._choose(await claims._look(connection, SLOTS), SLOTS, SLOTS.free)
 
 
 async def take(engine: AsyncEngine, chosen: Sequence[Any]) -> list[UUID]:
     """The second half."""
     async with driver(engine) as connection:
-        return [row["id"] for row in await claims._take(connection, chosen, LEASE, uuid4())]
+        return [each.id for each in await claims._take(connection, chosen, LEASE)]
 
 
 async def take_up(engine: AsyncEngine, connector: int, delivery: UUID) -> None:
@@ -48,7 +47,7 @@ async def test_a_later_revision_is_not_claimed_when_an_earlier_one_was_taken_up_
     number = await connect_upstream(gateway, NOWHERE)
     first, second = await a_refused_and_a_waiting(gateway)
     seen = await look(gateway.engine)
-    assert [row["id"] for row in seen] == [second]
+    assert [each.id for each in seen] == [second]
     await take_up(gateway.engine, number, first)
     if has_turns:
         assert await take(gateway.engine, seen) == []
@@ -66,7 +65,7 @@ async def test_two_that_saw_the_same_room_do_not_both_fill_it(
     await outbox(gateway.engine, number, 20, keys=20)
     async with driver(gateway.engine) as connection:
         await begin_turns(connection)
-        seen = await connection.fetch(claims._LOOK, SLOTS.free)
+        seen = await claims._look(connection, SLOTS)
     if not has_turns:
         monkeypatch.setattr(claims, "_CLAIM", claims._CLAIM.replace("AND t.number = seen.turn", ""))
     taken = [await take(gateway.engine, seen[:3]), await take(gateway.engine, seen[3:6])]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -80,6 +81,28 @@ class Slots:
     most: int = 0
 
 
+class _Seen(NamedTuple):
+    """A delivery that is due, as it was seen, and what there was room for then.
+
+    ``version`` of its row is another whenever anything of it was changed. ``connector`` had its turn number ``turn``,
+    room for ``places`` more beside what was ``flying``, and has used its rate up to ``since`` (None where it has none).
+    ``losses`` counts how many workers in a row were lost with it, if it is claimed now; ``is_lost``: the last one was.
+    """
+
+    id: UUID
+    version: int
+    connector: int
+    turn: int | None
+    places: int
+    flying: int
+    since: datetime | None
+    is_lost: bool
+    due_at: datetime
+    losses: int
+    connectors: int
+    is_behind: bool
+
+
 # Each connector costs the same to look at, whatever its backlog is: it is asked for the first, or as many as matter, in
 # the order of an index, since what has no order could be answered from another index, read from end to end. A few more
 # are looked at than there is room for, since some may be behind others.
@@ -101,13 +124,14 @@ WITH calling AS MATERIALIZED (
                                    ORDER BY due_at LIMIT concurrency) AS held) AS flying
       FROM calling c LEFT JOIN breakers b ON b.connector_id = c.id
 ), room AS (
-    SELECT id, turn, since, flying,
+    SELECT id, turn, rate, since, flying,
            greatest(0, least($1::bigint, floor(extract(epoch FROM now() - since) * rate),
                              least(concurrency, room) - flying))::bigint AS places
       FROM pace
 )
-SELECT d.id, room.id AS connector, room.turn, room.places, room.flying, room.since, d.state, d.due_at, d.losses,
-       (SELECT count(*) FROM connectors WHERE removed_at IS NULL AND paused_at IS NULL) AS connectors,
+SELECT d.id, d.version, room.id, room.turn, room.places, room.flying, CASE WHEN rate IS NOT NULL THEN room.since END,
+       d.state = 'sending', d.due_at, d.losses + (d.state = 'sending')::int,
+       (SELECT count(*) FROM connectors WHERE removed_at IS NULL AND paused_at IS NULL),
        d.report_id IS NOT NULL AND coalesce((
            SELECT true FROM deliveries e
             WHERE e.connector_id = room.id AND e.agency_id = d.agency_id AND e.form_id = d.form_id
@@ -115,18 +139,20 @@ SELECT d.id, room.id AS connector, room.turn, room.places, room.flying, room.sin
               AND e.state IN ('pending', 'sending') AND e.report_id IS NOT NULL
             ORDER BY e.seq LIMIT 1), false) AS is_behind
   FROM room CROSS JOIN LATERAL (
-       (SELECT * FROM deliveries WHERE connector_id = room.id AND state = 'sending' AND due_at <= now()
+       (SELECT *, xmin AS version FROM deliveries WHERE connector_id = room.id AND state = 'sending' AND due_at <= now()
          ORDER BY due_at LIMIT room.places)
        UNION ALL
-       (SELECT * FROM deliveries WHERE connector_id = room.id AND state = 'pending' AND due_at <= now()
+       (SELECT *, xmin AS version FROM deliveries WHERE connector_id = room.id AND state = 'pending' AND due_at <= now()
          ORDER BY due_at LIMIT room.places + 8)) AS d
 """
 
 # Claims of one connector take turns, without which two would fill the same room, and one could go by the order that a
 # key had before an earlier delivery of it was taken up again: what was seen in another's turn is not claimed. A turn
 # that was taken since this statement began is found when the row is locked, which looks at it as it is then.
-# What is not as it was seen any more was recorded meanwhile, by a worker that outlived its lease. Earlier attempts are
-# looked for in the months since the delivery was made (db/attempts.py), and not at all of one that was never tried.
+# What is not as it was seen any more (its xmin is another) was recorded meanwhile, by a worker that outlived its lease.
+# Earlier attempts are looked for in the months since the delivery was made (db/attempts.py), and not at all of one that
+# was never tried. What is the same for all, or for all of a connector, is told once, and of a report not what is read
+# with it: the driver takes longer for values than PostgreSQL does.
 _CLAIM = """
 WITH turn AS MATERIALIZED (
     SELECT t.connector_id FROM unnest($7::int[], $9::bigint[]) AS seen(connector, turn)
@@ -138,12 +164,12 @@ WITH turn AS MATERIALIZED (
     UPDATE turns SET number = number + 1 FROM turn WHERE turns.connector_id = turn.connector_id
 ), claimed AS (
     UPDATE deliveries d SET state = 'sending', claim = $5, due_at = now() + $4::interval, attempts = d.attempts + 1,
-           losses = CASE WHEN seen.state = 'sending' THEN d.losses + 1 ELSE d.losses END, is_behind = false
-      FROM (SELECT seen.* FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $10::int[])
-                                 AS seen(id, state, due_at, connector_id)
+           losses = d.losses + (seen.ended_at IS NOT NULL)::int, is_behind = false
+      FROM (SELECT seen.* FROM unnest($1::uuid[], $2::xid[], $3::timestamptz[], $10::int[])
+                                 AS seen(id, version, ended_at, connector_id)
               JOIN turn USING (connector_id) OFFSET 0) AS seen
-     WHERE d.id = ANY (ARRAY[seen.id]) AND d.state = seen.state AND d.due_at = seen.due_at
-    RETURNING d.*, seen.state = 'sending' AS is_lost, seen.due_at - $4::interval AS lost_at
+     WHERE d.id = ANY (ARRAY[seen.id]) AND d.xmin = seen.version
+    RETURNING d.*, seen.ended_at IS NOT NULL AS is_lost, seen.ended_at - $4::interval AS lost_at
 ), lost AS (
     INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, reason)
     SELECT id, attempts - 1, lost_at, now(), 'ambiguous', $6 FROM claimed WHERE is_lost
@@ -153,20 +179,23 @@ WITH turn AS MATERIALIZED (
            (SELECT connector_id, count(*) FROM claimed GROUP BY connector_id) AS spent
      WHERE connectors.id = pace.id AND spent.connector_id = pace.id AND rate IS NOT NULL
 )
-SELECT claimed.id, report_id, event, reason, claimed.attempts AS number, clock_timestamp() AS claimed_at,
-       agency_id, form_id, period, claimed.kind AS report_kind, owed_by, claimed.made_at, losses, is_lost,
-       c.id AS connector, c.name, c.kind, c.url, c.allow_private_addresses, c.credentials, c.options::text AS options,
-       c.retry::text AS retry,
-       made.count + is_lost::int AS earlier, least(made.first_at, CASE WHEN is_lost THEN lost_at END) AS first_at
-  FROM claimed JOIN connectors c ON c.id = connector_id
+SELECT claimed.id, connector_id, report_id, event, reason, claimed.attempts, losses, is_lost,
+       made.count + is_lost::int, least(made.first_at, CASE WHEN is_lost THEN lost_at END),
+       CASE WHEN nth = 1 THEN clock_timestamp() END AS claimed_at, owed.*,
+       c.name, c.kind, c.url, c.allow_private_addresses, c.credentials, c.options::text, c.retry::text
+  FROM (SELECT *, row_number() OVER (PARTITION BY connector_id) AS nth FROM claimed) AS claimed
+  LEFT JOIN connectors c ON c.id = connector_id AND nth = 1
+  LEFT JOIN LATERAL (SELECT claimed.agency_id, claimed.form_id, claimed.period, claimed.kind, claimed.owed_by,
+                            claimed.made_at
+                      WHERE report_id IS NULL) AS owed ON true
  CROSS JOIN LATERAL (SELECT count(*), min(started_at) AS first_at FROM attempts a
                       WHERE a.delivery_id = claimed.id
                         AND claimed.attempts > 1
                         AND a.started_at > greatest(claimed.finished_at, claimed.made_at - interval '1 day')) AS made
 """
 
-# A delivery behind an earlier one of its key is not looked at again until that one ends, which makes it due
-# (function follow), or after a while in any case. Nothing is put off behind one that is just ending, which is locked.
+# A delivery behind an earlier one of its key is not looked at again until that one ends, which makes it due (function
+# follow_together), or after a while in any case. Nothing is put off behind one that is just ending, which is locked.
 _PUT_OFF = """
 UPDATE deliveries d SET is_behind = true, due_at = now() + interval '10 minutes' * (1 + random())
   FROM (SELECT s.id, s.due_at FROM deliveries s CROSS JOIN LATERAL (
@@ -197,34 +226,30 @@ async def claim_due(
     """
     missed = 0
     while missed < _MOST_MISSED:
-        seen = await connection.fetch(_LOOK, slots.free) if slots.free > 0 else []
+        seen = await _look(connection, slots)
         if not seen:
             return []
-        if any(row["turn"] is None for row in seen):
+        if any(each.turn is None for each in seen):
             await begin_turns(connection)
             continue
-        behind = [row["id"] for row in seen if row["is_behind"]]
+        behind = [each.id for each in seen if each.is_behind]
         is_changed = bool(behind) and await connection.execute(_PUT_OFF, behind) != "UPDATE 0"
-        poison = [row for row in seen if _loses(row) >= most_losses]
+        poison = [each for each in seen if each.losses >= most_losses]
         if poison:
-            await set_aside(connection, poison, most_losses, lease)
-        most = _most(seen[0]["connectors"], slots) if is_shared else slots.free
-        chosen = _choose([row for row in seen if _loses(row) < most_losses], slots, most)
+            await set_aside(connection, [(each.id, each.due_at) for each in poison], most_losses, lease)
+            seen = [each for each in seen if each.losses < most_losses]
+        chosen = _choose(seen, slots, _most(seen[0].connectors, slots) if seen and is_shared else slots.free)
         if chosen:
-            claim = uuid4()
-            if rows := await _take(connection, chosen, lease, claim):
-                targets = {number: _target(row) for number, row in {row["connector"]: row for row in rows}.items()}
-                return [_claimed(row, claim, targets[row["connector"]]) for row in rows]
+            if claimed := await _take(connection, chosen, lease):
+                return claimed
             missed += 1
         elif not (is_changed or poison):
             return []
     return []
 
 
-def _loses(row: Any) -> int:
-    """How many workers in a row were lost with a delivery, if it is claimed now."""
-    losses: int = row["losses"]
-    return losses + 1 if row["state"] == "sending" else losses
+async def _look(connection: Any, slots: Slots) -> list[_Seen]:
+    return [_Seen(*row) for row in await connection.fetch(_LOOK, slots.free)] if slots.free > 0 else []
 
 
 def _most(connectors: int, slots: Slots) -> int:
@@ -233,79 +258,70 @@ def _most(connectors: int, slots: Slots) -> int:
     return max(1, most // 2) if connectors > 1 else most
 
 
-def _choose(seen: Sequence[Any], slots: Slots, most: int) -> list[Any]:
+def _choose(seen: Sequence[_Seen], slots: Slots, most: int) -> list[_Seen]:
     """Which of the deliveries seen are claimed: those of connectors with little in flight first, oldest first.
 
     What a worker was sending that went away goes before all that waits, however long a backlog is.
     """
-    may_suspect, found = not slots.has_suspect, list[tuple[int, Any]]()
+    may_suspect, found = not slots.has_suspect, list[tuple[int, _Seen]]()
     taken: Counter[int] = Counter()
-    for row in sorted(seen, key=lambda row: (row["state"] != "sending", row["due_at"])):
-        connector = row["connector"]
-        is_suspect = _loses(row) >= _SUSPICIOUS
-        if row["is_behind"] or taken[connector] >= row["places"] or (is_suspect and not may_suspect):
+    for each in sorted(seen, key=lambda each: (not each.is_lost, each.due_at)):
+        connector, is_suspect = each.connector, each.losses >= _SUSPICIOUS
+        so_far = taken[connector]
+        if each.is_behind or so_far >= each.places or (is_suspect and not may_suspect):
             continue
-        if slots.sending.get(connector, 0) + taken[connector] >= most:
+        if slots.sending.get(connector, 0) + so_far >= most:
             continue
-        found.append((row["flying"] + taken[connector], row))
-        taken[connector] += 1
+        found.append((each.flying + so_far, each))
+        taken[connector] = so_far + 1
         may_suspect = may_suspect and not is_suspect
-    return [row for _, row in sorted(found, key=lambda each: each[0])][: slots.free]
+    return [each for _, each in sorted(found, key=itemgetter(0))][: slots.free]
 
 
-async def _take(connection: Any, chosen: Sequence[Any], lease: timedelta, claim: UUID) -> list[Any]:
-    seen = {row["connector"]: row for row in chosen}
-    rows: list[Any] = await connection.fetch(
+async def _take(connection: Any, chosen: Sequence[_Seen], lease: timedelta) -> list[Claimed]:
+    claim, seen = uuid4(), {each.connector: each for each in chosen}
+    rows = await connection.fetch(
         _CLAIM,
-        [row["id"] for row in chosen],
-        [row["state"] for row in chosen],
-        [row["due_at"] for row in chosen],
+        [each.id for each in chosen],
+        [each.version for each in chosen],
+        [each.due_at if each.is_lost else None for each in chosen],
         lease,
         claim,
         LOST,
         list(seen),
-        [row["since"] for row in seen.values()],
-        [row["turn"] for row in seen.values()],
-        [row["connector"] for row in chosen],
+        [each.since for each in seen.values()],
+        [each.turn for each in seen.values()],
+        [each.connector for each in chosen],
     )
-    return rows
+    of_connector = {
+        row["connector_id"]: (Target(row["connector_id"], *row[_TARGET:]), row["claimed_at"])
+        for row in rows
+        if row["claimed_at"] is not None
+    }
+    return [_claimed(row, claim, *of_connector[row["connector_id"]]) for row in rows]
 
 
-def _target(row: Any) -> Target:
-    return Target(
-        row["connector"],
-        row["name"],
-        row["kind"],
-        row["url"],
-        row["allow_private_addresses"],
-        row["credentials"],
-        row["options"],
-        row["retry"],
-    )
+_TARGET = 17
+"""So many columns of what a claim gives come before those of the connector."""
 
 
-def _claimed(row: Any, claim: UUID, target: Target) -> Claimed:
+def _claimed(row: Any, claim: UUID, target: Target, at: datetime) -> Claimed:
+    delivery, _, report, event, reason, number, losses, is_lost, earlier, first_at, _, *owed = row[:_TARGET]
     return Claimed(
-        row["id"],
+        delivery,
         claim,
         target,
-        row["report_id"],
-        _owed(row),
-        row["event"],
-        row["reason"],
-        row["number"],
-        row["earlier"],
-        row["first_at"],
-        row["claimed_at"],
-        row["losses"] >= _SUSPICIOUS,
-        row["is_lost"],
+        report,
+        Owed(*owed) if report is None else None,
+        event,
+        reason,
+        number,
+        earlier,
+        first_at,
+        at,
+        losses >= _SUSPICIOUS,
+        is_lost,
     )
-
-
-def _owed(row: Any) -> Owed | None:
-    if row["report_id"] is not None:
-        return None
-    return Owed(row["agency_id"], row["form_id"], row["period"], row["report_kind"], row["owed_by"], row["made_at"])
 
 
 async def renew_claims(connection: Any, claims: Sequence[Claimed], lease: timedelta) -> set[UUID]:

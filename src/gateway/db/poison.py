@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from gateway.db.engine import clock
 from gateway.db.log import add_entries
@@ -26,13 +27,15 @@ LOST = "the worker went away before it recorded how the attempt ended"
 _POISON = "set aside: its worker went away {} times in a row while it was being sent"
 
 
-async def set_aside(connection: Any, poison: Sequence[Any], most_losses: int, lease: timedelta) -> None:
-    """End deliveries as exhausted, those that are still as they were seen; the log has it in the same transaction."""
+async def set_aside(
+    connection: Any, poison: Sequence[tuple[UUID, datetime]], most_losses: int, lease: timedelta
+) -> None:
+    """End deliveries as exhausted, those whose lease ends as it was seen to; the log has it in the same transaction."""
     async with connection.transaction():
         ended = await connection.fetch(
             _SET_ASIDE,
-            [row["id"] for row in poison],
-            [row["due_at"] for row in poison],
+            [delivery for delivery, _ in poison],
+            [due_at for _, due_at in poison],
             _POISON.format(most_losses),
             lease,
             LOST,
