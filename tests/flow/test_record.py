@@ -37,8 +37,8 @@ from gateway.sending import messages
 from gateway.sending.attempt import Attempted
 from gateway.sending.endings import store_endings
 from gateway.sending.lease import Lease
-from gateway.sending.runners import STALLED_SECONDS
 from gateway.sending.record import Recorder
+from gateway.sending.runners import STALLED_SECONDS
 
 PERIODS = [f"{year}-Q1" for year in range(2061, 2069)]
 

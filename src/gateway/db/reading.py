@@ -55,6 +55,17 @@ class KeptRow(NamedTuple):
     texts: list[str | None] | None
 
 
+class WrittenRow(NamedTuple):
+    """The same row with its figures as PostgreSQL writes an array of numerics."""
+
+    codes: list[str]
+    figures: str
+    texts: list[str | None] | None
+
+    def read(self) -> KeptRow:
+        return KeptRow(self.codes, _numbers(self.figures), self.texts)
+
+
 @dataclass(frozen=True, slots=True)
 class KeptEvent:
     """Something that happened to a report."""
@@ -121,14 +132,21 @@ async def find_rows(connection: Any, kept: KeptReport) -> list[KeptRow]:
     return (await find_all_rows(connection, [kept]))[kept.head.id]
 
 
-async def find_all_rows(
+async def find_all_rows(connection: Any, kept: Sequence[KeptReport]) -> dict[UUID, list[KeptRow]]:
+    """The rows of accepted reports, as they were sent, by the ids of the reports."""
+    return {
+        report: [row.read() for row in rows] for report, rows in (await find_written_rows(connection, kept)).items()
+    }
+
+
+async def find_written_rows(
     connection: Any, kept: Sequence[KeptReport], at_most: int | None = None
-) -> dict[UUID, list[KeptRow]]:
-    """The rows of accepted reports, as they were sent, by the ids of the reports; without those that have too many."""
-    found: dict[UUID, list[KeptRow]] = {each.head.id: [] for each in kept}
+) -> dict[UUID, list[WrittenRow]]:
+    """The rows of accepted reports by the ids of the reports, without those that have too many."""
+    found: dict[UUID, list[WrittenRow]] = {each.head.id: [] for each in kept}
     limit = None if at_most is None else at_most + 1
-    for report, codes, figures, texts in await connection.fetch(_ROWS, *_places(kept), limit):
-        found[report].append(KeptRow(codes, _numbers(figures), texts))
+    for report, *row in await connection.fetch(_ROWS, *_places(kept), limit):
+        found[report].append(WrittenRow(*row))
     return found if at_most is None else {report: rows for report, rows in found.items() if len(rows) <= at_most}
 
 

@@ -182,6 +182,11 @@ class Form:
         return [*(each.id for each in self.breakdowns), *self.columns]
 
     @cached_property
+    def row_pattern(self) -> str:
+        """A row as a JSON object, to be filled (``%``) with its codes and cells as JSON."""
+        return "{" + ",".join(f'"{name}":%s' for name in self.names) + "}"
+
+    @cached_property
     def _pick(self) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
         return itemgetter(*self.names)
 

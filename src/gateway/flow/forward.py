@@ -13,11 +13,11 @@ from gateway.db.claims import Claimed
 from gateway.db.reading import (
     KeptEvent,
     KeptReport,
-    KeptRow,
-    find_all_rows,
+    WrittenRow,
     find_events,
     find_kept,
     find_payloads,
+    find_written_rows,
 )
 from gateway.db.recording import NewAttempt
 from gateway.db.relays import KeptRelay, find_relays
@@ -28,7 +28,7 @@ from gateway.domain.delivery import FINAL, Event, Outcome, Provenance, RetrySche
 from gateway.domain.exact import encode
 from gateway.domain.report import Status
 from gateway.flow.remind import reminder_of
-from gateway.flow.show import decompress, head_shown, rows_shown
+from gateway.flow.show import decompress, head_shown, rows_written
 
 MEDIA_TYPE = "application/json"
 RELAYS = frozenset({"gateway"})
@@ -53,7 +53,7 @@ class Sources:
     """What is kept of the reports of some deliveries, by their ids, as far as their messages are made of it."""
 
     reports: Mapping[UUID, KeptReport]
-    rows: Mapping[UUID, Sequence[KeptRow]]
+    rows: Mapping[UUID, Sequence[WrittenRow]]
     payloads: Mapping[UUID, tuple[str, bytes]]
     relays: Mapping[UUID, KeptRelay]
     events: Mapping[UUID, Sequence[KeptEvent]]
@@ -90,7 +90,7 @@ async def read_sources(
     relayed = [each for each in reports.values() if (each.head.id, True) in accepted]
     return Sources(
         reports,
-        await find_all_rows(connection, shown, most_rows) if shown else {},
+        await find_written_rows(connection, shown, most_rows) if shown else {},
         await find_payloads(connection, relayed) if relayed else {},
         await find_relays(connection, [each.head.id for each in relayed]) if relayed else {},
         await find_events(connection, ended) if ended else {},
@@ -128,7 +128,7 @@ def _original(kept: KeptReport, sources: Sources) -> Message:
 
 def _accepted(kept: KeptReport, sources: Sources, catalogue: Catalogue) -> Message:
     """The report as it was shown when it was accepted."""
-    rows = rows_shown(kept, sources.rows[kept.head.id], catalogue)
+    rows = rows_written(kept, sources.rows[kept.head.id], catalogue)
     shown = head_shown(kept, "vi") | {"status": Status.accepted, "ended": None, "rows": rows}
     return Message(encode(shown), kept.head.received_at)
 

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import zstandard
 
-from gateway.db.reading import KeptEvent, KeptReport, KeptRow, find_events, find_payload, find_rows
+from gateway.db.reading import KeptEvent, KeptReport, KeptRow, WrittenRow, find_events, find_payload, find_rows
 from gateway.domain.catalogue import Catalogue
+from gateway.domain.exact import encode
 from gateway.domain.form import Form
 from gateway.domain.form_document import Type
 from gateway.domain.report import Status
@@ -30,6 +32,18 @@ def cells_shown(form: Form, figures: Sequence[Any], texts: Sequence[str | None] 
 def row_shown(form: Form, row: KeptRow) -> dict[str, object]:
     """A row with breakdown codes and figures side by side; blanks are null."""
     return dict(zip(form.names, [*row.codes, *cells_shown(form, row.figures, row.texts)], strict=True))
+
+
+def row_written(form: Form, row: WrittenRow) -> bytes:
+    """The same row as JSON. Numbers stay as they are written where all are numbers: JSON writes them so, too."""
+    if not form.has_only_numbers:
+        return encode(row_shown(form, row.read()))
+    numbers = row.figures[1:-1].replace("NULL", "null").split(",")
+    if "." in row.figures:  # as an integer may have been pushed
+        casts = zip(numbers, form.number_casts, strict=True)
+        numbers = [number if cast is None else number.partition(".")[0] for number, cast in casts]
+    codes = [encode(code).decode() for code in row.codes]
+    return (form.row_pattern % (*codes, *numbers)).encode()
 
 
 def decompress(body: bytes) -> bytes:
@@ -58,6 +72,12 @@ def rows_shown(kept: KeptReport, rows: Sequence[KeptRow], catalogue: Catalogue) 
     """The rows of an accepted report. Raises ``LookupError`` for one of a form that the catalogue does not have."""
     form = _form_of(kept, catalogue)
     return [row_shown(form, row) for row in rows]
+
+
+def rows_written(kept: KeptReport, rows: Sequence[WrittenRow], catalogue: Catalogue) -> msgspec.Raw:
+    """The same as JSON."""
+    form = _form_of(kept, catalogue)
+    return msgspec.Raw(b"[" + b",".join([row_written(form, row) for row in rows]) + b"]")
 
 
 def _form_of(kept: KeptReport, catalogue: Catalogue) -> Form:
