@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -12,17 +12,12 @@ from forwarding import NOWHERE, connect_upstream, until
 from gateway.api.deps import Gateway
 from gateway.db.engine import driver
 from gateway.db.tallies import TallyKey, add_tallies, find_tallies
-from gateway.domain.breaker import Ended
 from gateway.domain.delivery import OutcomeClass
 from gateway.flow import tally as counting
 from gateway.flow.tally import Measure, Tally
 from gateway_under_test import connected, until_nobody_waits, until_waiting
 
 AT = datetime(2026, 9, 1, tzinfo=UTC)
-
-
-def ended(kind: OutcomeClass = OutcomeClass.delivered, seconds: float = 1) -> Ended:
-    return Ended(kind, AT, AT + timedelta(seconds=seconds))
 
 
 async def stored(engine: AsyncEngine) -> dict[tuple[str, str], float]:
@@ -48,7 +43,7 @@ async def test_what_is_counted_is_stored_every_so_often(gateway: Gateway) -> Non
     tally = Tally(gateway.engine, asyncio.Semaphore(1), pause=0.01)
     keeping = asyncio.create_task(tally.keep())
     for count in (1, 2, 3):
-        tally.count_attempt(number, ended(), AT)
+        tally.count_attempt(number, OutcomeClass.delivered, 1, 1)
         await until(partial(_is_stored, gateway.engine, count))
     keeping.cancel()
     await asyncio.wait([keeping])
@@ -59,7 +54,7 @@ async def test_the_rest_is_stored_at_the_end(gateway: Gateway) -> None:
     tally = Tally(gateway.engine, asyncio.Semaphore(1), pause=3600)
     keeping = asyncio.create_task(tally.keep())
     await asyncio.sleep(0)  # it has begun
-    tally.count_attempt(number, ended(), AT)
+    tally.count_attempt(number, OutcomeClass.delivered, 1, 1)
     keeping.cancel()
     await asyncio.wait([keeping])
     assert await _is_stored(gateway.engine, 1)
@@ -72,7 +67,7 @@ async def _is_stored(engine: AsyncEngine, attempts: int) -> bool:
 async def test_what_could_not_be_stored_is_stored_once_later(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     number = await connect_upstream(gateway, NOWHERE)
     tally = Tally(gateway.engine, asyncio.Semaphore(1))
-    tally.count_attempt(number, ended(), AT)
+    tally.count_attempt(number, OutcomeClass.delivered, 1, 1)
     async with connected(gateway.engine) as connection, connection.transaction():
         await connection.execute("LOCK TABLE tallies IN ACCESS EXCLUSIVE MODE")
         with monkeypatch.context() as patch:
@@ -83,7 +78,7 @@ async def test_what_could_not_be_stored_is_stored_once_later(gateway: Gateway, m
         storing.cancel()
         await asyncio.wait([storing])
         await until_nobody_waits(connection)  # else it could have the lock before it hears that it is to end
-    tally.count_attempt(number, ended(), AT)
+    tally.count_attempt(number, OutcomeClass.delivered, 1, 1)
     await tally._store()
     await tally._store()
     assert await _is_stored(gateway.engine, 2)
@@ -103,7 +98,7 @@ async def test_a_connector_that_is_gone_holds_up_nobody_else(gateway: Gateway) -
 )
 def test_a_bucket_holds_what_is_no_longer_than_its_bound(seconds: float, bucket: str) -> None:
     tally = Tally(None, asyncio.Semaphore(1))  # type: ignore[arg-type]  # nothing is stored
-    tally.count_attempt(1, ended(OutcomeClass.refused, seconds), AT)
+    tally.count_attempt(1, OutcomeClass.refused, seconds)
     assert tally._taken() == {
         (1, "attempts", "refused"): 1,
         (1, "attempt_seconds", bucket): 1,

@@ -83,7 +83,7 @@ def new_entry(
 
     ``texts`` are those that a person wrote, by the name their commitment has in the entry.
     """
-    committed = {name: commit(text) for name, text in (texts or {}).items() if text is not None}
+    committed = {name: commit(text) for name, text in texts.items() if text is not None} if texts else {}
     entry = {"what": what, "at": moment(at), "by": None if by is None or not by.int else by, **about}
     if report is not None:
         entry["report"] = report

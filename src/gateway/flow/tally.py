@@ -9,15 +9,12 @@ import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.db.engine import driver, tell_failure
 from gateway.db.tallies import TallyKey, add_tallies
-from gateway.domain.breaker import Ended
-from gateway.domain.delivery import OutcomeClass
 
 _PAUSE, _PATIENCE = 5.0, 3.0
 """Seconds between two times of storing, and for one."""
@@ -53,8 +50,8 @@ class _Histogram:
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds, self._counts, self._sum = bounds, [0] * len(bounds), 0.0
 
-    def observe(self, took: timedelta) -> None:
-        seconds = max(took.total_seconds(), 0.0)
+    def observe(self, seconds: float) -> None:
+        seconds = max(seconds, 0.0)
         self._counts[bisect_left(self._bounds, seconds)] += 1
         self._sum += seconds
 
@@ -91,13 +88,17 @@ class Tally:
         self._engine, self._connections, self._pause = engine, connections, pause
         self._attempts, self._amounts = defaultdict[int, _Attempts](_Attempts), defaultdict[TallyKey, float](float)
 
-    def count_attempt(self, connector: int, ended: Ended, occurred_at: datetime | None) -> None:
-        """An attempt was recorded, to tell of what had ``occurred_at`` (None where that was not looked up)."""
+    def count_attempt(self, connector: int, outcome: str, seconds: float, latency: float | None = None) -> None:
+        """An attempt that took so many seconds was recorded.
+
+        ``latency`` is how many seconds after it had happened the upstream knew what it was told (None where it does
+        not know, or where that was not looked up).
+        """
         attempts = self._attempts[connector]
-        attempts.by_outcome[ended.kind.value] += 1
-        attempts.took.observe(ended.ended_at - ended.started_at)
-        if ended.kind is OutcomeClass.delivered and occurred_at is not None:
-            attempts.latency.observe(ended.ended_at - occurred_at)
+        attempts.by_outcome[outcome] += 1
+        attempts.took.observe(seconds)
+        if latency is not None:
+            attempts.latency.observe(latency)
 
     def count_loss(self, connector: int) -> None:
         """A delivery was taken over from a worker that went away."""

@@ -50,10 +50,8 @@ class Sender:
                 started = loop.time()
                 is_sent = started <= self._last_start(lease)
                 if is_sent:
-                    lease.at_most = started + self.attempt_seconds + _GRACE
-                    lease.sending = asyncio.timeout(None)
-                    async with lease.sending:
-                        outcome = await connector.send(_dispatch(claimed, message, lease.database_time(started)))
+                    sending = connector.send(_dispatch(claimed, message, lease.database_time(started)))
+                    outcome = await lease.sent(sending, at_most=started + self.attempt_seconds + _GRACE)
                 else:
                     outcome = Outcome(OutcomeClass.unreachable, "not sent: too little of the lease was left")
         except (InvalidConnectorSettings, UnknownConnectorKind) as error:
@@ -68,8 +66,6 @@ class Sender:
                 outcome = Outcome(OutcomeClass.ambiguous, words)
             else:
                 outcome = Outcome(OutcomeClass.unreachable, f"not sent, {words}")
-        finally:
-            lease.sending = None
         return Attempted(outcome, is_sent, started, loop.time())
 
     def _last_start(self, lease: Lease) -> float:

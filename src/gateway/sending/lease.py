@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.db.claims import Claimed, Slots, renew_claims
 from gateway.db.engine import driver, tell_failure
 from gateway.domain.catalogue import Catalogue
+from gateway.domain.delivery import Outcome
 from gateway.flow.forward import Sources
 
 ReadAhead = tuple[Sources, Catalogue]
@@ -27,9 +28,9 @@ _MOST_HELD = 4
 class Lease:
     """A claim by the loop's clock: when it was known, and until when it surely holds.
 
-    ``ahead`` is what its message is made of, if it was read, until it is made. ``sending`` ends the attempt that is
-    under way (``end_in_time``), which may last until ``at_most``. ``occurred_at``, once it is known, is when that
-    happened which the upstream is told. What ``is_sent`` only has to be recorded.
+    ``ahead`` is what its message is made of, if it was read, until it is made. ``sending`` is the task whose attempt is
+    under way, which may last until ``at_most`` and ``is_over`` once it was ended. ``occurred_at``, once it is known, is
+    when that happened which the upstream is told. What ``is_sent`` only has to be recorded.
     """
 
     claimed: Claimed
@@ -38,8 +39,9 @@ class Lease:
     ahead: ReadAhead | None = None
     has_begun: bool = False
     is_sent: bool = False
-    sending: asyncio.Timeout | None = None
+    sending: asyncio.Task[None] | None = None
     at_most: float = math.inf
+    is_over: bool = False
     occurred_at: datetime | None = None
 
     def end_in_time(self, now: float) -> None:
@@ -47,13 +49,31 @@ class Lease:
 
         One that outlived its lease could reach the upstream after a later report of the same key.
         """
-        if self.sending is not None and now >= min(self.ends, self.at_most):
-            self.sending.reschedule(now)
+        if self.sending is not None and not self.is_over and now >= min(self.ends, self.at_most):
+            self.is_over = True
+            self.sending.cancel()
+
+    async def sent(self, sending: Coroutine[None, None, Outcome], at_most: float) -> Outcome:
+        """What sending comes to, which may last until then. Raises ``TimeoutError`` where it was ended.
+
+        It is ``asyncio.timeout`` without a timer for each.
+        """
+        self.at_most, self.is_over = at_most, False
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        self.sending, before = task, task.cancelling()
+        try:
+            return await sending
+        except asyncio.CancelledError:
+            if not self.is_over or task.uncancel() > before:
+                raise
+            raise TimeoutError from None
+        finally:
             self.sending = None
 
     def database_time(self, loop_time: float) -> datetime:
         """What the database's clock had reached at a moment of the loop's: never ahead of it."""
-        return self.claimed.claimed_at + timedelta(seconds=loop_time - self.known)
+        return self.claimed.claimed_at + timedelta(0, loop_time - self.known)
 
 
 class Leases:

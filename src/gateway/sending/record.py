@@ -141,18 +141,22 @@ class Recorder:
         claimed, outcome, is_noted = lease.claimed, attempted.outcome, False
         if recorded.is_ours:
             ended = Ended(outcome.kind, attempt.started_at, attempt.finished_at, outcome.retry_after)
-            self._tally.count_attempt(claimed.target.number, ended, lease.occurred_at)
+            latency = None
+            if lease.occurred_at is not None and attempt.outcome == OutcomeClass.delivered:
+                latency = (attempt.finished_at - lease.occurred_at).total_seconds()
+            took = attempted.ended - attempted.started
+            self._tally.count_attempt(claimed.target.number, attempt.outcome, took, latency)
             if is_noted := attempted.is_sent and (recorded.is_troubled or ended.is_failure):
                 _keep(self._noting, asyncio.create_task(self._note(lease, ended)))
         if not is_noted:
             self._ended(lease)
-        is_plain = recorded.is_ours and outcome.kind is OutcomeClass.delivered
+        is_plain = recorded.is_ours and attempt.outcome == OutcomeClass.delivered
         (self._log.debug if is_plain else self._log.info)(
             "delivery attempted",
             delivery=claimed.id,
             connector=claimed.target.name,
             attempt=claimed.number,
-            outcome=outcome.kind.value,
+            outcome=attempt.outcome,
             state=attempt.state if recorded.is_ours else "lost to another worker",
         )
 

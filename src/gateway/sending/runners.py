@@ -38,6 +38,7 @@ class Runners:
         self._count, self._attempt = count, attempt
         self._waiting = deque[Lease]()
         self._running, self._stalled = set[_Runner](), set[_Runner]()
+        self._is_starting = False
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, leases: Iterable[Lease]) -> None:
@@ -58,27 +59,34 @@ class Runners:
             task.cancel()
         if under_way:
             await asyncio.wait(under_way, timeout=patience)
+        self._running.clear()
+        self._stalled.clear()
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [each.task for each in self._running | self._stalled if each.task is not None]
 
     def _start(self) -> None:
+        """Have one more begin, if any waits. That one has the next begin: those that never pause need no other."""
         loop = asyncio.get_running_loop()
-        for _ in range(min(self._count - len(self._running), len(self._waiting))):
+        if self._waiting and not self._is_starting and len(self._running) < self._count:
             runner = _Runner()
             self._running.add(runner)
             runner.task = loop.create_task(self._run(runner, loop))
+            self._is_starting = True
         if self._timer is None and self._running:
             self._timer = loop.call_later(_LOOK_SECONDS, self._look)
 
     async def _run(self, runner: _Runner, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_starting = False
         try:
             while self._waiting and runner in self._running:
                 runner.lease, runner.since = self._waiting.popleft(), loop.time()
+                self._start()
                 await self._attempt(runner.lease)
         finally:
             self._running.discard(runner)
             self._stalled.discard(runner)
+            self._start()
 
     def _look(self) -> None:
         """Let others begin beside what stalls, and end what may go on no longer."""
