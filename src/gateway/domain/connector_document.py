@@ -94,7 +94,7 @@ class ConnectorDocument(Document):
         alias="from",
         description="Also reports received since this day; null: only those accepted from now on.",
     )
-    concurrency: int = Field(8, ge=1, le=100, description="The most to send at once.")
+    concurrency: int = Field(8, ge=1, le=1000, description="The most to send at once.")
     rate: _PerSecond | None = Field(None, description="The most to send in a second; null: no limit.")
     retry: Retry | None = Field(
         None,
