@@ -204,16 +204,20 @@ class Worker:
         self._leases.begin(lease)
         self._woken.set()
         try:
-            attempted = await self._sender.attempt(lease)
-            lease.is_sent = True
-            self._woken.set()
-            self._recorder.record(lease, attempted)
-        except NothingToSend as reason:
-            await self._recorder.cancel(lease, f"not sent: {reason}")
+            await self._attempt(lease)
         except Exception as error:
             # The lease runs out and the delivery is claimed again.
             log.error("an attempt was not recorded", exc_info=error)
             self._done(lease)
+
+    async def _attempt(self, lease: Lease) -> None:
+        try:
+            attempted = await self._sender.attempt(lease)
+        except NothingToSend as reason:
+            return await self._recorder.cancel(lease, f"not sent: {reason}")
+        lease.is_sent = True
+        self._woken.set()
+        self._recorder.record(lease, attempted)
 
     def _done(self, lease: Lease) -> None:
         self._leases.drop(lease)

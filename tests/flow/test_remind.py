@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -39,6 +40,7 @@ from forwarding import (
 from gateway.api.deps import Gateway
 from gateway.db.claims import Claimed
 from gateway.db.engine import driver
+from gateway.db.recording import cancel_claimed
 from gateway.domain.calendar import civil_date
 from gateway.domain.delivery import DEFAULT_SCHEDULE
 from gateway.domain.period import VIETNAM
@@ -50,6 +52,7 @@ from gateway.flow.forward import Message, message_of
 from gateway.flow.remind import NothingToSend, Reminders
 from gateway.flow.steer import Cause, give_up_delivery, retry_delivery
 from gateway.flow.take_up import retry_connector
+from gateway.worker import Worker
 from gateway_under_test import NewClient, connected, load, push, shown
 
 SECRET = "whsec_" + b64encode(b"a signing key of 32 bytes, or so").decode()
@@ -459,6 +462,34 @@ async def test_a_worker_cancels_a_reminder_whose_report_has_come_in(gateway: Gat
             await until_all(gateway.engine, "cancelled")
         assert receiver.requests == []
     assert await attempts(gateway.engine) == []
+
+
+async def test_a_reminder_whose_end_could_not_be_recorded_is_let_go_and_cancelled_by_whoever_claims_it_next(
+    gateway: Gateway, on: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def fails_once(*given: Any) -> bool:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise ValueError("a fault of ours")
+        return await cancel_claimed(*given)
+
+    monkeypatch.setattr("gateway.sending.record.cancel_claimed", fails_once)
+    on(date(2098, 9, 1))
+    await subscribe(gateway)
+    on(DUE)
+    await make(gateway)
+    await receive(gateway)
+    async with working(gateway, lease_seconds=0.5) as [worker]:
+        await until_all(gateway.engine, "cancelled")
+        await until(partial(_holds_nothing, worker))
+    assert tries == 2
+
+
+async def _holds_nothing(worker: Worker) -> bool:
+    return worker._leases.count == 0
 
 
 async def test_a_worker_sends_signed_reminders_by_its_own_clock_and_once(gateway: Gateway) -> None:

@@ -5,16 +5,12 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 
-import structlog
-
 from gateway.sending.lease import Lease
 
 STALLED_SECONDS = 0.1
 """What has been under way for so long does not count any more: a silent upstream shall not keep others waiting."""
 _LOOK_SECONDS = STALLED_SECONDS / 4
 """One timer for all attempts: setting one for each took as long as the attempt's own bookkeeping."""
-
-log = structlog.get_logger()
 
 
 class _Runner:
