@@ -193,7 +193,12 @@ class Worker:
 
     async def _begin(self, claimed: Sequence[Claimed], leases: Sequence[Lease]) -> None:
         """Read ahead what was claimed together, and let each be sent."""
-        ahead = await self._messages.read_ahead(claimed)
+        try:
+            ahead = await self._messages.read_ahead(claimed)
+        except BaseException:
+            for lease in leases:
+                self._done(lease)
+            raise
         for lease in leases:
             lease.ahead = ahead
             if lease.claimed.is_lost:
@@ -205,10 +210,12 @@ class Worker:
         self._woken.set()
         try:
             await self._attempt(lease)
-        except Exception as error:
-            # The lease runs out and the delivery is claimed again.
-            log.error("an attempt was not recorded", exc_info=error)
+        except BaseException as error:
+            # It is not renewed any more: the lease runs out, and the delivery is claimed again.
             self._done(lease)
+            if not isinstance(error, Exception):
+                raise
+            log.error("an attempt was not recorded", exc_info=error)
 
     async def _attempt(self, lease: Lease) -> None:
         try:

@@ -65,6 +65,8 @@ from gateway.flow.show import report_shown
 from gateway.flow.steer import Cause, retry_delivery
 from gateway.flow.take_up import retry_connector
 from gateway.flow.wake import CHANNEL, Notifier, listen
+from gateway.sending.attempt import Attempted, Sender
+from gateway.sending.lease import Lease
 from gateway.worker import Worker
 from gateway_under_test import connected
 
@@ -584,6 +586,26 @@ async def test_an_attempt_ends_with_its_lease_where_the_worker_cannot_renew_it(
     [cut, *_] = await attempts(gateway.engine)
     assert cut["outcome"] == "ambiguous"
     assert cut["finished_at"] - cut["started_at"] < timedelta(seconds=2)
+
+
+async def test_an_attempt_that_is_cancelled_by_whatever_it_calls_is_not_held_for_ever(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt, tries = Sender.attempt, 0
+
+    async def cancelled_once(self: Sender, lease: Lease) -> Attempted:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise asyncio.CancelledError
+        return await attempt(self, lease)
+
+    monkeypatch.setattr(Sender, "attempt", cancelled_once)
+    async with upstream() as national, working(gateway, lease_seconds=1, worker_concurrency=1):
+        await connect_upstream(gateway, national.url)
+        await receive(gateway)
+        await until_all(gateway.engine, "delivered")
+    assert [each["outcome"] for each in await attempts(gateway.engine)] == ["ambiguous", "delivered"]
 
 
 async def test_only_what_is_still_ours_is_renewed(gateway: Gateway) -> None:

@@ -140,6 +140,21 @@ async def test_what_cannot_be_recorded_gives_its_lease_back_and_says_why(
     assert (by_id[found[0].id], by_id[found[1].id]) == ("sending", "delivered")
 
 
+async def test_a_fault_of_ours_gives_back_the_leases_of_all_that_were_recorded_with_it(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("cannot count")
+
+    monkeypatch.setattr(Tally, "count_attempt", fails)
+    recording, found = Recording.of(gateway), await claimed_reports(gateway)
+    for each in found:
+        recording.record(each)
+    await recording.recorder.settle()
+    assert {each.claimed.id for each in recording.done} == {each.id for each in found}
+    assert "cannot count" in capsys.readouterr().err
+
+
 async def test_what_ended_is_recorded_again_and_again_while_the_database_is_away(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,7 +112,14 @@ class Recorder:
     async def _take_turns(self) -> None:
         while self._waiting:
             together, self._waiting = self._waiting[:MAX_TOGETHER], self._waiting[MAX_TOGETHER:]
-            await self._store(together)
+            try:
+                await self._store(together)
+            except BaseException as error:
+                for each in together:  # what is not renewed any more is claimed again when its lease runs out
+                    self._ended(each.lease)
+                if not isinstance(error, Exception):
+                    raise
+                log.error("attempts were not recorded", exc_info=error)
 
     async def _store(self, together: Sequence[_Waiting]) -> None:
         failures = 0
