@@ -140,6 +140,25 @@ async def test_what_cannot_be_recorded_gives_its_lease_back_and_says_why(
     assert (by_id[found[0].id], by_id[found[1].id]) == ("sending", "delivered")
 
 
+async def test_what_ends_just_as_others_have_been_recorded_waits_for_nobody(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stores_at_once(_: object, __: object, given: list[object]) -> list[Recorded]:
+        return [Recorded(True, False)] * len(given)
+
+    monkeypatch.setattr("gateway.sending.record.store_endings", stores_at_once)
+    recording, found = Recording.of(gateway), await claimed_reports(gateway)
+    for each in found[:2]:
+        recording.record(each)  # as many turns as there are at once
+
+    async def just_then() -> None:
+        recording.record(found[2])
+
+    await asyncio.create_task(just_then())  # both are over, and the loop has yet to tell
+    await recording.recorder.settle()
+    assert {each.claimed.id for each in recording.done} == {each.id for each in found[:3]}
+
+
 async def test_a_fault_of_ours_gives_back_the_leases_of_all_that_were_recorded_with_it(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
