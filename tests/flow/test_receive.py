@@ -326,6 +326,23 @@ async def test_a_turn_is_bounded_by_its_bytes_and_one_larger_push_has_one_of_its
     assert await turns_of([10] * 70, monkeypatch) == [64, 6]
 
 
+async def test_a_push_that_comes_just_as_the_turns_are_over_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def at_once(_: object, pushes: list[Push]) -> list[NotFound]:
+        return [NotFound() for _ in pushes]
+
+    monkeypatch.setattr(Intake, "receive_all", at_once)
+    intake = an_intake()
+
+    async def push_after_the_turn() -> object:
+        await asyncio.sleep(0)  # by now the turn is over, and the loop has yet to tell
+        return await intake.receive(a_push())
+
+    async with asyncio.timeout(5):
+        first = asyncio.create_task(intake.receive(a_push()))
+        second = asyncio.create_task(push_after_the_turn())
+        await asyncio.gather(first, second)
+
+
 async def test_a_push_that_waited_too_long_for_its_turn_is_told_so_and_was_not_stored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -90,7 +90,7 @@ class Intake:
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Reply] = loop.create_future()
         self._waiting.append((push, reply, loop.time() + self.patience))
-        if len(self._running) < self.turns:
+        if sum(not each.done() for each in self._running) < self.turns:  # one that is over stays there for a moment
             task = asyncio.create_task(self._take_turns())
             self._running.add(task)
             task.add_done_callback(self._running.discard)

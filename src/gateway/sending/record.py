@@ -69,7 +69,6 @@ class Recorder:
         self._schedule, self._breaker, self._lease_seconds, self._ended = schedule, breaker, lease_seconds, ended
         self._waiting: list[_Waiting] = []
         self._turns, self._noting = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
-        self._taking = 0
         self._log = log.bind()  # found once: there is a line for each attempt
 
     def record(self, lease: Lease, attempted: Attempted) -> None:
@@ -83,8 +82,7 @@ class Recorder:
         started_at, ended_at = lease.database_time(attempted.started), lease.database_time(attempted.ended)
         attempt = conclude(lease.claimed, outcome, started_at, ended_at, schedule, jitter)
         self._waiting.append(_Waiting(lease, attempted, attempt))
-        if self._taking < _TURNS:
-            self._taking += 1
+        if sum(not each.done() for each in self._turns) < _TURNS:  # one that is over stays among them for a moment
             _keep(self._turns, asyncio.create_task(self._take_turns()))
 
     async def cancel(self, lease: Lease, words: str) -> None:
@@ -112,12 +110,9 @@ class Recorder:
             await asyncio.wait(running, timeout=None if seconds is None else left)
 
     async def _take_turns(self) -> None:
-        try:
-            while self._waiting:
-                together, self._waiting = self._waiting[:MAX_TOGETHER], self._waiting[MAX_TOGETHER:]
-                await self._take_turn(together)
-        finally:
-            self._taking -= 1  # at once: a task is among the turns until the loop has told that it is done
+        while self._waiting:
+            together, self._waiting = self._waiting[:MAX_TOGETHER], self._waiting[MAX_TOGETHER:]
+            await self._take_turn(together)
 
     async def _take_turn(self, together: Sequence[_Waiting]) -> None:
         try:
