@@ -185,7 +185,7 @@ def never_takes_over() -> None:
 @control
 def never_sets_aside() -> None:
     """Nobody counts how many workers a delivery has cost."""
-    patch(claims, "_loses", lambda _: 0)
+    reword(claims, "_LOOK", "d.losses + (d.state = 'sending')::int", "0")
 
 
 @control
