@@ -34,7 +34,6 @@ class Runners:
         self._count, self._attempt = count, attempt
         self._waiting = deque[Lease]()
         self._running, self._stalled = set[_Runner](), set[_Runner]()
-        self._starting = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, leases: Iterable[Lease]) -> None:
@@ -62,22 +61,19 @@ class Runners:
         return [each.task for each in self._running | self._stalled if each.task is not None]
 
     def _start(self) -> None:
-        """Have as many more begin as have begun, and one: while none pauses, the first does all that there is."""
+        """Have as many begin as wait and may. All of them at once: in a busy loop, whoever begins later is late."""
         loop = asyncio.get_running_loop()
-        while self._waiting and len(self._running) < min(self._count, 2 * (len(self._running) - self._starting) + 1):
+        for _ in range(min(self._count - len(self._running), len(self._waiting))):
             runner = _Runner()
             self._running.add(runner)
             runner.task = loop.create_task(self._run(runner, loop))
-            self._starting += 1
         if self._timer is None and self._running:
             self._timer = loop.call_later(_LOOK_SECONDS, self._look)
 
     async def _run(self, runner: _Runner, loop: asyncio.AbstractEventLoop) -> None:
-        self._starting -= 1
         try:
             while self._waiting and runner in self._running:
                 runner.lease, runner.since = self._waiting.popleft(), loop.time()
-                self._start()
                 await self._attempt(runner.lease)
         finally:
             self._running.discard(runner)
