@@ -197,7 +197,7 @@ class Worker:
             ahead = await self._messages.read_ahead(claimed)
         except BaseException:
             for lease in leases:
-                self._done(lease)
+                self._let_go(lease)
             raise
         for lease in leases:
             lease.ahead = ahead
@@ -211,8 +211,7 @@ class Worker:
         try:
             await self._attempt(lease)
         except BaseException as error:
-            # It is not renewed any more: the lease runs out, and the delivery is claimed again.
-            self._done(lease)
+            self._let_go(lease)
             if not isinstance(error, Exception):
                 raise
             log.error("an attempt was not recorded", exc_info=error)
@@ -225,6 +224,11 @@ class Worker:
         lease.is_sent = True
         self._woken.set()
         self._recorder.record(lease, attempted)
+
+    def _let_go(self, lease: Lease) -> None:
+        """Renew it no more: the lease runs out, and the delivery is claimed again. At the end, what is left is told."""
+        if not self.is_stopping:
+            self._done(lease)
 
     def _done(self, lease: Lease) -> None:
         self._leases.drop(lease)

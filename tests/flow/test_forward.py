@@ -674,6 +674,7 @@ async def test_a_worker_told_twice_to_stop_ends_at_once_and_what_it_was_sending_
             worker.stop()
             worker.stop()
         assert time.monotonic() - began < 5
+        assert worker._leases.count == 1, "it tells how many it left unrecorded"
         await run_out(gateway.engine)
         async with working(gateway):
             await until_all(gateway.engine, "delivered")
