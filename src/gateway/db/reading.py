@@ -129,14 +129,7 @@ _PAYLOADS = "SELECT report, media_type, body" + _EACH.format("payloads", "LIMIT 
 
 async def find_rows(connection: Any, kept: KeptReport) -> list[KeptRow]:
     """An accepted report's rows, as they were sent."""
-    return (await find_all_rows(connection, [kept]))[kept.head.id]
-
-
-async def find_all_rows(connection: Any, kept: Sequence[KeptReport]) -> dict[UUID, list[KeptRow]]:
-    """The rows of accepted reports, as they were sent, by the ids of the reports."""
-    return {
-        report: [row.read() for row in rows] for report, rows in (await find_written_rows(connection, kept)).items()
-    }
+    return [row.read() for row in (await find_written_rows(connection, [kept]))[kept.head.id]]
 
 
 async def find_written_rows(
