@@ -16,7 +16,8 @@ depends_on = None
 
 # Each statement of a volatile function sees what has been committed by then: so a delivery that was stored or put off
 # while the earlier one was ending is found. Called for each row, it was a sixth of what PostgreSQL did for a delivery.
-# What had ended before and is changed again is looked at, too, to no effect.
+# What had ended before and is changed again is looked at, too, to no effect. The function for each row, which nothing
+# calls any more, stays for the way back.
 FOLLOW = """
 CREATE FUNCTION follow_together() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE following uuid[];
