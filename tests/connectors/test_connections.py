@@ -1,10 +1,12 @@
 """Connections that are kept: used again when the exchange came to its end, and never otherwise."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import h11
 import pytest
 
 from answering import Upstream, answering, upstream
@@ -24,8 +26,10 @@ async def client_of(system: Upstream) -> AsyncIterator[connections.Connections]:
         await client.aclose()
 
 
-async def ask(client: connections.Connections, system: Upstream, seconds: float = 5.0) -> Reply | NoReply:
-    return await exchange(client, Request(system.url, {}, b"{}"), deadline_seconds=seconds, max_reply_bytes=1000)
+async def ask(
+    client: connections.Connections, system: Upstream, seconds: float = 5.0, most: int = 1000
+) -> Reply | NoReply:
+    return await exchange(client, Request(system.url, {}, b"{}"), deadline_seconds=seconds, max_reply_bytes=most)
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -128,3 +132,40 @@ async def test_a_client_that_is_closed_keeps_nothing_open() -> None:
         async with client_of(system) as client:
             assert isinstance(await ask(client, system), Reply)
         assert not any(client._idle.values())
+
+
+async def test_a_body_of_single_bytes_is_cut_by_what_it_takes_on_the_wire() -> None:
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            writer.write(b"1\r\nx\r\n" * 1000)
+            await writer.drain()
+
+    async with upstream(endless) as system, client_of(system) as client:
+        found = await ask(client, system, most=32 * 1024)
+    assert isinstance(found, Reply)
+    assert 1000 < len(found.body) < 16 * 1024
+
+
+async def test_the_loop_serves_others_after_each_few_kilobytes_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What costs most to read is not long: three hundred answers before the answer are 16 KiB."""
+    turn, read_in, next_event = 0, Counter[int](), h11.Connection.next_event
+
+    def counted_event(self: h11.Connection) -> Any:
+        event = next_event(self)
+        read_in[turn] += isinstance(event, h11.InformationalResponse)
+        return event
+
+    async def hint(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </later>\r\n\r\n" * 300)
+        await OK(writer)
+
+    monkeypatch.setattr(h11.Connection, "next_event", counted_event)
+    async with upstream(hint) as system, client_of(system) as client:
+        asking = asyncio.create_task(ask(client, system))
+        while not asking.done():
+            await asyncio.sleep(0)
+            turn += 1
+    assert isinstance(asking.result(), Reply)
+    assert read_in.total() == 300
+    assert max(read_in.values()) < 100

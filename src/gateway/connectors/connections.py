@@ -21,6 +21,24 @@ _IDLE_SECONDS = 5.0
 _MOST_IDLE = 100
 """As many as a connector may have in flight."""
 _MOST_GATHERED = 128 * 1024
+_AT_ONCE = 4 * 1024
+"""Bytes that are taken off a connection before the loop serves others: an upstream can make each cost much."""
+
+
+class TooLong(httpcore.ProtocolError):
+    """More was to be read of an answer than may be."""
+
+
+class Connection(httpcore.AsyncHTTP11Connection):
+    """A connection of which so much ``may_read`` is read at most."""
+
+    def __init__(self, origin: httpcore.Origin, stream: httpcore.AsyncNetworkStream) -> None:
+        self._bounded = _Bounded(stream)
+        super().__init__(origin, self._bounded)
+
+    def may_read(self, count: int) -> None:
+        """Let so many bytes be read from now on; ``TooLong`` is raised for one more."""
+        self._bounded.left = count
 
 
 class Connections:
@@ -28,11 +46,11 @@ class Connections:
 
     def __init__(self, network: CheckedNetwork, tls: ssl.SSLContext | None) -> None:
         self._network, self._tls = network, tls
-        self._idle: dict[tuple[bytes, bytes, int], deque[tuple[float, httpcore.AsyncHTTP11Connection]]] = {}
+        self._idle: dict[tuple[bytes, bytes, int], deque[tuple[float, Connection]]] = {}
         self._is_closed = False
 
     @asynccontextmanager
-    async def one(self, origin: httpcore.Origin) -> AsyncIterator[httpcore.AsyncHTTP11Connection]:
+    async def one(self, origin: httpcore.Origin) -> AsyncIterator[Connection]:
         """A connection for one exchange; it is kept if the exchange came to its end. Raises as `httpcore` does."""
         connection = await self._kept(origin) or await self._open(origin)
         try:
@@ -51,7 +69,7 @@ class Connections:
             while idle:
                 await idle.pop()[1].aclose()
 
-    async def _kept(self, origin: httpcore.Origin) -> httpcore.AsyncHTTP11Connection | None:
+    async def _kept(self, origin: httpcore.Origin) -> Connection | None:
         """The connection used last that is still good; those that have been idle for too long are closed."""
         idle, now = self._idle.get(_key(origin)), time.monotonic()
         while idle and idle[0][0] < now:
@@ -63,7 +81,7 @@ class Connections:
             await connection.aclose()
         return None
 
-    async def _open(self, origin: httpcore.Origin) -> httpcore.AsyncHTTP11Connection:
+    async def _open(self, origin: httpcore.Origin) -> Connection:
         host = origin.host.decode("ascii")
         stream = await self._network.connect_tcp(host, origin.port, CONNECT_SECONDS)
         if origin.scheme == b"https":
@@ -75,14 +93,18 @@ class Connections:
             except BaseException:  # also when the attempt ends meanwhile: nobody else knows of this connection
                 await stream.aclose()
                 raise
-        return httpcore.AsyncHTTP11Connection(origin, _Gathering(stream))
+        return Connection(origin, stream)
 
 
-class _Gathering(httpcore.AsyncNetworkStream):
-    """A stream that sends the head and the body of a request in one go unless they are long."""
+class _Bounded(httpcore.AsyncNetworkStream):
+    """A stream that sends the head and the body of a request in one go unless they are long, and reads with bounds.
+
+    An answer may hold other answers without end (RFC 9110, 15.2), and chunks of a single byte: both cost a thousand
+    times what they take on the wire, so it is there that they are counted.
+    """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream, self._gathered = stream, b""
+        self._stream, self._gathered, self.left = stream, b"", 0
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 (the library's)
         self._gathered += buffer
@@ -93,7 +115,11 @@ class _Gathering(httpcore.AsyncNetworkStream):
         if self._gathered:
             with suppress(httpcore.WriteError):  # an upstream may answer before it has read everything, and close
                 await self._send(timeout)
-        return await self._stream.read(max_bytes, timeout)
+        if not self.left:
+            raise TooLong("there is more of the answer than may be read")
+        found = await self._stream.read(min(max_bytes, self.left, _AT_ONCE), timeout)
+        self.left -= len(found)
+        return found
 
     async def aclose(self) -> None:
         await self._stream.aclose()

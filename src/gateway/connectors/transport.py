@@ -7,13 +7,14 @@ after any check made beforehand. No upstream needs that, so this speaks to the c
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import httpcore
 import httpx
 
-from gateway.connectors.connections import CONNECT_SECONDS, Connections
+from gateway.connectors.connections import CONNECT_SECONDS, Connections, TooLong
 from gateway.connectors.connector import InvalidConnectorOptions, InvalidConnectorSettings
 from gateway.connectors.network import CheckedNetwork
 from gateway.connectors.tls import tls_of
@@ -25,6 +26,8 @@ PHASE_SECONDS = 15.0
 _EXTENSIONS = {"timeout": {"read": PHASE_SECONDS, "write": PHASE_SECONDS}}
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "report-gateway"}
 _LONGEST_REASON = 300
+_LONGEST_HEAD = 32 * 1024
+"""Bytes before the body of an answer: its head, and the answers before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +113,10 @@ async def exchange(
     try:
         async with asyncio.timeout(deadline_seconds), client.one(url.origin) as connection:
             progress = NoReply(sent=True, reason="")
+            connection.may_read(_LONGEST_HEAD)
             response = await connection.handle_async_request(sent)
             progress = replace(progress, status=response.status)
+            connection.may_read(max_reply_bytes + _LONGEST_HEAD)
             try:
                 body = await _read(response, max_reply_bytes)
             finally:
@@ -143,10 +148,11 @@ def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
 async def _read(response: httpcore.Response, max_bytes: int) -> bytes:
     """The raw body up to the cap. What lies beyond is not read: the connection is closed."""
     body = bytearray()
-    async for part in response.aiter_stream():
-        body += part
-        if len(body) >= max_bytes:
-            break
+    with suppress(TooLong):  # its chunks are more than what is in them
+        async for part in response.aiter_stream():
+            body += part
+            if len(body) >= max_bytes:
+                break
     return bytes(body[:max_bytes])
 
 
@@ -157,6 +163,8 @@ def _words(error: Exception) -> str:
             return f"no connection within {CONNECT_SECONDS:g} s"
         case httpcore.ConnectError():
             return f"could not connect: {error}"[:_LONGEST_REASON]
+        case TooLong():
+            return f"more than {_LONGEST_HEAD // 1024} KiB came before the body of an answer"
         case httpcore.RemoteProtocolError():
             return "the connection was closed without a whole answer, or the answer was not HTTP"
         case _:
