@@ -46,3 +46,14 @@ def test_a_reply_is_cut_between_letters_and_read_whatever_it_is(before: bytes) -
 def test_a_kind_that_takes_reports_alone_refuses_a_reminder_in_words() -> None:
     assert reminder_refused("dhis2").kind is OutcomeClass.refused
     assert "dhis2" in reminder_refused("dhis2").reason
+
+
+def test_of_a_long_reply_no_secret_is_kept_that_was_cut_in_two() -> None:
+    secret = "s3cret" * 300
+    outcome = outcome_of(Reply(400, {}, (secret * 60).encode()), NOW, [secret])
+    assert outcome.reply is not None
+    assert "s3cret" not in outcome.reply
+
+
+def test_of_a_long_reply_the_start_is_kept() -> None:
+    assert outcome_of(Reply(400, {}, b"why " * 1_000_000), NOW, ["secret"]).reply == "why " * 512

@@ -8,6 +8,8 @@ from gateway.connectors.transport import NoReply, Reply
 from gateway.domain.delivery import Outcome, OutcomeClass, parse_retry_after
 
 _KEPT_REPLY_BYTES = 2048
+_READ_REPLY_BYTES, _CUT_REPLY_BYTES = 64 * 1024, 16 * 1024
+"""How much of a long reply is looked at, and what at its end may hold a part of a secret, which nobody would know."""
 
 
 def outcome_of(answer: Reply | NoReply, at: datetime, secrets: Collection[str] = ()) -> Outcome:
@@ -62,7 +64,9 @@ def _text(reply: Reply, secrets: Collection[str]) -> str | None:
         return None
     if (encoding := reply.headers.get("content-encoding", "identity")) != "identity":
         return f"({len(reply.body)} bytes encoded as {_printable(encoding)[:40]}, not opened)"
-    text = harmless(reply.body.decode("utf-8", errors="replace"), secrets)
+    text = harmless(reply.body[:_READ_REPLY_BYTES].decode("utf-8", errors="replace"), secrets)
+    if len(reply.body) >= _READ_REPLY_BYTES:
+        text = text[:-_CUT_REPLY_BYTES]
     return text.encode()[:_KEPT_REPLY_BYTES].decode("utf-8", errors="ignore")
 
 
@@ -72,4 +76,6 @@ def harmless(text: str, secrets: Collection[str]) -> str:
 
 
 def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
