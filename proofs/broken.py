@@ -4,6 +4,7 @@ Each control changes one thing inside the gateway's own processes, before they r
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from uuid import uuid4
 import msgspec
 
 from gateway import worker
-from gateway.connectors import network, outcome, post, transport
+from gateway.connectors import connections, network, outcome, post, transport
 from gateway.connectors.connector import Dispatch
 from gateway.connectors.transport import NoReply, Reply
 from gateway.db import changes, claims, engine, intake, recording
@@ -236,6 +237,8 @@ def reads_without_end() -> None:
     async def read(response: Any, _: int) -> bytes:
         return b"".join([part async for part in response.aiter_stream()])
 
+    may_read = connections.Connection.may_read
+    patch(connections.Connection, "may_read", lambda self, _: may_read(self, sys.maxsize))
     patch(transport, "_read", read)
 
 

@@ -23,7 +23,7 @@ from proofs.upstream import Behaviour, Exchange, taking
 
 _MEMORY = 48 * 1024 * 1024
 """Bytes by which a worker may grow while upstreams try to make it grow without end."""
-_LATENESS = 10.0
+_LATENESS = 5.0
 """Seconds within which 99 of 100 reports arrive at an upstream that is well, whatever others do."""
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b\r\n"
 
@@ -55,6 +55,14 @@ async def bombing(exchange: Exchange) -> None:
     await exchange.write(_HEAD % (len(_BOMB), b"Content-Encoding: gzip\r\n") + _BOMB)
 
 
+async def splitting(exchange: Exchange) -> None:
+    """Answers one byte after another, each with a length of its own, and that it has taken the report."""
+    exchange.note(200)
+    await exchange.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        await exchange.write(b"1\r\n.\r\n" * 10_000)
+
+
 async def hinting(exchange: Exchange) -> None:
     """Is about to answer, for ever (103 Early Hints)."""
     while True:
@@ -84,12 +92,13 @@ _HOSTILE: Mapping[str, Hostile] = {
     "trickling": Hostile(trickling, ("ambiguous",)),
     "hinting": Hostile(hinting, ("ambiguous",)),
     "flooding": Hostile(flooding, ("delivered",), "delivered"),
+    "splitting": Hostile(splitting, ("delivered",), "delivered"),
     "bombing": Hostile(bombing, ("delivered",), "delivered"),
 }
 
 
 async def hostile_upstreams(stage: Stage) -> None:
-    """Upstreams that refuse, stall, trickle, flood, bomb, hint for ever or speak no good TLS, beside a good one."""
+    """Upstreams that refuse, stall, trickle, flood, split, bomb, hint for ever, have no good TLS; and a good one."""
     await stage.serve()
     worker = await stage.work()
     await stage.upstream("national")

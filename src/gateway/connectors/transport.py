@@ -28,6 +28,8 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-A
 _LONGEST_REASON = 300
 _LONGEST_HEAD = 32 * 1024
 """Bytes before the body of an answer: its head, and the answers before it."""
+_MOST_PARTS, _PART = 1000, 256
+"""A body may come in so many parts, and one more for each so many bytes: a part costs the same whatever is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +149,12 @@ def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
 
 async def _read(response: httpcore.Response, max_bytes: int) -> bytes:
     """The raw body up to the cap. What lies beyond is not read: the connection is closed."""
-    body = bytearray()
+    body, parts = bytearray(), 0
     with suppress(TooLong):  # its chunks are more than what is in them
         async for part in response.aiter_stream():
             body += part
-            if len(body) >= max_bytes:
+            parts += 1
+            if len(body) >= max_bytes or parts > _MOST_PARTS + len(body) // _PART:
                 break
     return bytes(body[:max_bytes])
 
