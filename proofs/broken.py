@@ -184,6 +184,14 @@ def never_takes_over() -> None:
 
 
 @control
+def waits_for_open_transactions() -> None:
+    """What was stored while an earlier transaction is open is sent when that has ended, as if read in order."""
+    due = "state = 'pending' AND due_at <= now()"
+    closed = "age(xmin) > age(pg_snapshot_xmin(pg_current_snapshot())::xid)"
+    reword(claims, "_LOOK", due, f"{due} AND {closed}")
+
+
+@control
 def never_sets_aside() -> None:
     """Nobody counts how many workers a delivery has cost."""
     reword(claims, "_LOOK", "d.losses + (d.state = 'sending')::int", "0")
