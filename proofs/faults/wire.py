@@ -23,7 +23,7 @@ class Message:
     """A whole message, ``kind`` being its type's letter, or empty for the first that a client sends.
 
     ``statement`` is the SQL text that it belongs to: what the client asked since the last Sync, or the server answers
-    up to ReadyForQuery. ``is_run`` unless it has only been parsed so far.
+    up to ReadyForQuery. ``is_run`` unless it has only been parsed so far; ``has_rows`` from the first row answered on.
     """
 
     way: Way
@@ -31,6 +31,7 @@ class Message:
     data: bytes
     statement: str = ""
     is_run: bool = False
+    has_rows: bool = False
 
 
 class Fate(Enum):
@@ -146,6 +147,11 @@ def _statement(what: str | Matcher) -> Matcher:
     return lambda message: text in message.statement
 
 
+def with_rows(what: str) -> Matcher:
+    """A statement that contains a text, once it has been answered with a row: one that did something."""
+    return lambda message: what in message.statement and message.has_rows
+
+
 def notification(message: Message) -> bool:
     """A notification that the server sends to a listener."""
     return message.way is Way.to_client and message.kind == "A"
@@ -192,6 +198,7 @@ class _Exchange:
 
     statement: str = ""
     is_run: bool = False
+    has_rows: bool = False
 
 
 class _Session(Relay):
@@ -237,7 +244,7 @@ class _Session(Relay):
 
     def _understood(self, way: Way, kind: str, whole: bytes) -> Message:
         exchange = self._asked(kind, whole[5:]) if way is Way.to_server else self._answered(kind)
-        return Message(way, kind, whole, exchange.statement, exchange.is_run)
+        return Message(way, kind, whole, exchange.statement, exchange.is_run, exchange.has_rows)
 
     def _asked(self, kind: str, content: bytes) -> _Exchange:
         if not kind or kind in "pX":  # the start, a password, the end
@@ -263,6 +270,8 @@ class _Session(Relay):
             return _Exchange()
         if kind == "A":  # comes of itself, between answers
             return _Exchange()
+        if kind == "D":
+            self._exchanges[0].has_rows = True
         return self._exchanges.popleft() if kind == "Z" else self._exchanges[0]
 
     async def _fate(self, message: Message) -> Fate:

@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Sequence
 
-from proofs.faults.wire import Wire, drop, notification, order_of, swallow
+from proofs.faults.wire import Wire, drop, notification, order_of, swallow, with_rows
 from proofs.ledger import Answered, Arrived, Fault, Measured
 from proofs.scenario import Scenario
 from proofs.stage import ATTEMPT, LEASE, Stage
@@ -50,7 +50,7 @@ async def restart_postgres(stage: Stage) -> None:
     """
     wire = await _wire(stage)
     await stage.begin(0)
-    wire.lose_answer(CLAIMING, skip=stage.chance.randrange(3))
+    wire.lose_answer(with_rows(CLAIMING), skip=stage.chance.randrange(3))
     for name in _MORE:
         await stage.upstream(name)
     together = asyncio.Semaphore(_TOGETHER)

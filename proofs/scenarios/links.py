@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from proofs.faults.link import Link, Way
-from proofs.faults.wire import Wire
+from proofs.faults.wire import Wire, with_rows
 from proofs.scenario import Scenario
 from proofs.stage import Stage
 from proofs.statements import CLAIMING
@@ -63,7 +63,7 @@ async def link_of_workers(stage: Stage) -> None:
     """Between the workers and PostgreSQL; a claim among them whose worker never learns that it was committed."""
     link = await stage.entered(Wire(stage.postgres.socket, stage.chance.getrandbits(32)))
     await stage.begin(2, worker_port=link.port)
-    unheard = link.lose_answer(CLAIMING, skip=stage.chance.randrange(3))
+    unheard = link.lose_answer(with_rows(CLAIMING), skip=stage.chance.randrange(3))
     await _troubled(stage, link, "workers and postgres")
     if unheard.struck.is_set():
         stage.note("lose answer", "worker")

@@ -19,6 +19,7 @@ from proofs.faults.wire import (
     order_of,
     server_of,
     swallow,
+    with_rows,
 )
 
 LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError)
@@ -140,3 +141,13 @@ async def test_notifications_can_be_swallowed(database_url: str) -> None:
             await connection.execute(f"NOTIFY struck, '{word}'")
         assert heard == ["heard"]
         await connection.reset()
+
+
+async def test_an_answer_without_rows_is_not_the_one_that_is_lost(database_url: str) -> None:
+    async with wired(database_url) as (wire, connection):
+        lost = wire.lose_answer(with_rows("RETURNING n"))
+        assert await connection.fetch("UPDATE struck SET n = 1 RETURNING n") == []
+        assert not lost.struck.is_set()
+        with pytest.raises(LOST):
+            await connection.fetch("INSERT INTO struck VALUES (7) RETURNING n")
+        assert await stored(wire, database_url) == [7]
