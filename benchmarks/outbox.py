@@ -65,8 +65,8 @@ async def emptied(connection: asyncpg.Connection, question: str, *about: object)
 async def drained(bench: Bench, number: int, reports: Sequence[UUID]) -> float:
     """How many seconds a worker takes for a delivery of each report to a connector. Raises if any was not delivered."""
     async with bench.connected() as connection:
-        began = time.perf_counter()
         await fill(connection, number, reports)
+        began = time.perf_counter()
         await emptied(connection, OPEN, number)
         seconds = time.perf_counter() - began
         count = await connection.fetchval(
