@@ -164,7 +164,7 @@ async def test_a_body_is_cut_by_what_it_takes_on_the_wire() -> None:
 
 async def test_a_body_in_many_parts_is_whole() -> None:
     body = bytes(range(256)) * 400
-    chunked = b"".join(b"100\r\n" + body[at : at + 256] + b"\r\n" for at in range(0, len(body), 256)) + b"0\r\n\r\n"
+    chunked = b"".join(b"40\r\n" + body[at : at + 64] + b"\r\n" for at in range(0, len(body), 64)) + b"0\r\n\r\n"
 
     async def patient(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked)

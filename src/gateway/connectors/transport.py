@@ -28,7 +28,7 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-A
 _LONGEST_REASON = 300
 _LONGEST_HEAD = 32 * 1024
 """Bytes before the body of an answer: its head, and the answers before it."""
-_MOST_PARTS, _PART = 1000, 256
+_MOST_PARTS, _PART = 1000, 64
 """A body may come in so many parts, and one more for each so many bytes: a part costs the same whatever is in it."""
 
 
