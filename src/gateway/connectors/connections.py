@@ -21,8 +21,6 @@ _IDLE_SECONDS = 5.0
 _MOST_IDLE = 100
 """As many as a connector may have in flight."""
 _MOST_GATHERED = 128 * 1024
-_AT_ONCE = 4 * 1024
-"""Bytes that are taken off a connection before the loop serves others: an upstream can make each cost much."""
 
 
 class TooLong(httpcore.ProtocolError):
@@ -31,6 +29,9 @@ class TooLong(httpcore.ProtocolError):
 
 class Connection(httpcore.AsyncHTTP11Connection):
     """A connection of which so much ``may_read`` is read at most."""
+
+    READ_NUM_BYTES = 4 * 1024
+    """As many are taken off it before the loop serves others: an upstream can make each cost much."""
 
     def __init__(self, origin: httpcore.Origin, stream: httpcore.AsyncNetworkStream) -> None:
         self._bounded = _Bounded(stream)
@@ -99,8 +100,8 @@ class Connections:
 class _Bounded(httpcore.AsyncNetworkStream):
     """A stream that sends the head and the body of a request in one go unless they are long, and reads with bounds.
 
-    An answer may hold other answers without end (RFC 9110, 15.2), and chunks of a single byte: both cost a thousand
-    times what they take on the wire, so it is there that they are counted.
+    An answer may begin with other answers without end (RFC 9110, 15.2), and say more of its chunks than is in them
+    (RFC 9112, 7.1.1): what counts is what was on the wire.
     """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
@@ -117,7 +118,7 @@ class _Bounded(httpcore.AsyncNetworkStream):
                 await self._send(timeout)
         if not self.left:
             raise TooLong("there is more of the answer than may be read")
-        found = await self._stream.read(min(max_bytes, self.left, _AT_ONCE), timeout)
+        found = await self._stream.read(min(max_bytes, self.left), timeout)
         self.left -= len(found)
         return found
 
