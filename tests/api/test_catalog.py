@@ -18,7 +18,7 @@ from factories import (
     an_agency,
     an_indicator,
 )
-from gateway.domain.agency import agency_faults
+from gateway.domain.agency_faults import agency_faults
 from gateway.flow.load import Catalogues
 from gateway_under_test import (
     NewClient,

@@ -19,7 +19,8 @@ from forwarding import (
 from gateway.api.deps import Gateway
 from gateway.db.claims import Claimed, Slots, claim_due
 from gateway.db.engine import driver, open_engine
-from gateway.db.intake import KeyQuery, read_standing, store
+from gateway.db.intake import store
+from gateway.db.known import KeyQuery, read_standing
 from gateway.db.recording import record_attempts
 from gateway.db.related import LookUp
 from gateway.db.roles import Role

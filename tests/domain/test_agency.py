@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from factories import agencies, an_agency
 from gateway.catalog import bundled_agencies
-from gateway.domain.agency import Agencies, Agency, agency_faults, normalise_code, suggest_code
+from gateway.domain.agency import Agencies, Agency, normalise_code, suggest_code
+from gateway.domain.agency_faults import agency_faults
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from gateway.db.catalogue import Entry
 from gateway.db.engine import server_now
 from gateway.db.log import record_entries
 from gateway.db.subtree import EVERYTHING, seeing
-from gateway.domain.agency import Agencies, Agency, agency_faults
+from gateway.domain.agency import Agencies, Agency
+from gateway.domain.agency_faults import agency_faults
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.document import faults, pointer
 from gateway.domain.form import Fault, Form, FormFault, codelists_named, rule_faults

@@ -18,12 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.db.base import Overtaken
 from gateway.db.deadline import BRIEF_SECONDS
 from gateway.db.engine import driver, is_outage
-from gateway.db.intake import (
-    KeyQuery,
-    Standing,
-    read_standing,
-    store,
-)
+from gateway.db.intake import store
+from gateway.db.known import KeyQuery, Standing, read_standing
 from gateway.db.reading import find_answer, find_head
 from gateway.db.subtree import seeing
 from gateway.domain.calendar import civil_date
