@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Literal, NamedTuple, TypeAlias
 
 from gateway.domain.rounding import round_half_away
-from gateway.domain.rule_syntax import (
+from gateway.domain.rule_tree import (
     MAX_DECIMALS,
     Apply,
     Chain,

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from fractions import Fraction
 
-from gateway.domain.rule_syntax import MAX_DECIMALS
+from gateway.domain.rule_tree import MAX_DECIMALS
 from gateway.domain.scope import Number
 
 

@@ -66,15 +66,8 @@ from gateway.domain.evaluate import (
     where_owed_within,
 )
 from gateway.domain.rounding import round_half_away, to_text
-from gateway.domain.rule_syntax import (
-    RESERVED,
-    Apply,
-    Column,
-    Figure,
-    Kind,
-    Parser,
-    RuleError,
-)
+from gateway.domain.rule_syntax import RESERVED, Parser, RuleError
+from gateway.domain.rule_tree import Apply, Column, Figure, Kind
 from gateway.domain.scope import Cells, Codes, Number, OtherReport, Scope, Undecided
 
 __all__ = [
