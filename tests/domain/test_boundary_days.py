@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway.catalog import bundled_documents
-from gateway.domain.obligation import Obligation, Obligations, State, is_late
+from gateway.domain.obligation import Obligation, State, is_late
+from gateway.domain.obligations import Obligations
 from gateway.domain.period import VIETNAM
 from gateway.domain.report import ReportKind
 from gateway.flow.load import catalogue_of

@@ -16,14 +16,8 @@ from factories import agencies, an_agency
 from gateway.catalog import DocumentKind, bundled_documents
 from gateway.domain.agency import Agencies, Level
 from gateway.domain.calendar import Calendar, CalendarYear
-from gateway.domain.obligation import (
-    Extension,
-    Obligation,
-    Obligations,
-    Standing,
-    State,
-    is_late,
-)
+from gateway.domain.obligation import Extension, Obligation, Standing, State, is_late
+from gateway.domain.obligations import Obligations
 from gateway.domain.period import VIETNAM, Period, parse_period
 from gateway.domain.regime import Regime, RegimeDocument, in_order
 from gateway.domain.report import Nil, ReportKind, Status

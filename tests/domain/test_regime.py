@@ -15,7 +15,7 @@ from gateway.catalog import DocumentKind, bundled_documents
 from gateway.domain.agency import Level
 from gateway.domain.calendar import Calendar, CalendarYear
 from gateway.domain.document import faults
-from gateway.domain.obligation import Obligations
+from gateway.domain.obligations import Obligations
 from gateway.domain.period import Frequency, parse_period, periods_of_year
 from gateway.domain.regime import (
     DEFAULT_REOPEN_DAYS,

@@ -9,7 +9,8 @@ from gateway.domain.agency import Agencies
 from gateway.domain.calendar import CalendarYear
 from gateway.domain.codelist import CodeList
 from gateway.domain.form import Form
-from gateway.domain.obligation import Extension, Obligations
+from gateway.domain.obligation import Extension
+from gateway.domain.obligations import Obligations
 from gateway.domain.regime import Regime
 from gateway.domain.upstream import Upstream
 

@@ -17,7 +17,8 @@ from gateway.domain.catalogue import Catalogue
 from gateway.domain.codelist import CodeList
 from gateway.domain.form import Form
 from gateway.domain.form_document import FormDocument
-from gateway.domain.obligation import Extension, Obligations
+from gateway.domain.obligation import Extension
+from gateway.domain.obligations import Obligations
 from gateway.domain.regime import Regime, RegimeDocument, in_order
 from gateway.domain.upstream import Upstream, What
 
